@@ -1,0 +1,89 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::drivers::terminal::{ask, can_ask, say, waiting};
+use crate::drivers::{docker, files, interrupt};
+use crate::error::hinted;
+use crate::secrets::{self, ADMIN_FIRST_PASSWORD, ADMIN_ID, Secrets};
+use crate::stack::Stack;
+
+/// Stop the command center and remove its containers. The data stays, unless asked otherwise.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  cargo xtask down\n  cargo xtask down --volumes    (removes messages, files and accounts, after asking)")]
+pub struct Args {
+    /// Also remove the volumes: every message, file and account. Asks first.
+    #[arg(long)]
+    volumes: bool,
+
+    /// Do not ask.
+    #[arg(long, requires = "volumes")]
+    yes: bool,
+}
+
+pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
+    let name = &stack.settings.name;
+    if args.volumes && !args.yes {
+        let question = format!("Remove every message, file and account of {name}? This cannot be undone.");
+        if !can_ask() {
+            return Err(hinted(anyhow::anyhow!("nobody can be asked whether the data may go"), "add --yes if it may"));
+        }
+        if !ask(&question)? {
+            say("Nothing was done.");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    if !stack.compose_folder().join("compose.yaml").exists() {
+        println!("{name} was never set up.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = files::lock(&stack.root.join("env"), "down")?;
+    interrupt::listen()?;
+    // Compose wants the variables of .env even to remove things; a stack whose .env is gone can still be removed by name.
+    let mut arguments = vec!["--project-name", name, "down", "--remove-orphans", "--timeout", "60"];
+    if args.volumes {
+        arguments.push("--volumes");
+    }
+    let folder = stack.compose_folder();
+    let by_name = !folder.join(".env").exists();
+    let limit = Duration::from_secs(180);
+    let answer = waiting("stopping the servers", || {
+        if by_name { docker::compose(std::path::Path::new("/"), &arguments, b"", limit) } else { docker::compose(&folder, &arguments, b"", limit) }
+    })?;
+    if !answer.success {
+        return Err(hinted(anyhow::anyhow!("`docker compose down`: {}", answer.complaint()), "`cargo xtask doctor` checks the engine"));
+    }
+    remove_network(stack)?;
+    if args.volumes {
+        forget(stack)?;
+        println!("{name} is down, and its data is gone.");
+    } else {
+        println!("{name} is down. Its data is kept: `cargo xtask up` brings it back.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The network goes only when we made it and nobody is left on it.
+fn remove_network(stack: &Stack) -> anyhow::Result<()> {
+    let name = &stack.settings.network.name;
+    match docker::network(name)? {
+        Some(network) if network.ours && network.containers.is_empty() => drop(docker::docker(&["network", "rm", name])?),
+        Some(network) if network.ours => {
+            let others = network.containers.into_keys().collect::<Vec<_>>().join(", ");
+            say(&format!("the network {name} stays: {others} are on it"));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// What only the removed volumes knew is no longer true.
+fn forget(stack: &Stack) -> anyhow::Result<()> {
+    let path = secrets::path(&stack.root);
+    let mut secrets = Secrets::load(&path)?;
+    if secrets.get(ADMIN_ID).is_some() || secrets.get(ADMIN_FIRST_PASSWORD).is_some() {
+        secrets.remove(ADMIN_ID);
+        secrets.remove(ADMIN_FIRST_PASSWORD);
+        secrets.save(&path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+use std::process::ExitCode;
+
+use crate::drivers::files;
+use crate::error::hinted;
+use crate::secrets::{self, Secrets};
+use crate::stack::Stack;
+use crate::{certs, host, render};
+
+/// Write every generated file from the templates, stack.toml and this host.
+///
+/// Missing secrets and certificates are made; existing ones stay.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  cargo xtask render\n  cargo xtask render --check    (in CI: is what git tracks up to date?)\n  cargo xtask render --diff     (what would change, secrets redacted)")]
+pub struct Args {
+    /// Write nothing; fail when a tracked file differs. Needs neither secrets nor Docker.
+    #[arg(long)]
+    check: bool,
+
+    /// Write nothing; show the difference of every file, with secrets replaced by their names.
+    #[arg(long, conflicts_with = "check")]
+    diff: bool,
+}
+
+pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
+    if args.check {
+        return check(stack);
+    }
+    if args.diff {
+        return diff(stack);
+    }
+    let _lock = files::lock(&stack.root.join("env"), "render")?;
+    let changes = super::up::prepare(stack, &host::detect(&stack.settings)?)?;
+    for line in &changes.lines {
+        println!("{line}");
+    }
+    if changes.lines.is_empty() {
+        println!("Everything is up to date.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(stack: &Stack) -> anyhow::Result<ExitCode> {
+    let files = render::tracked(&stack.settings)?;
+    let differing = render::check(&files, &stack.root);
+    if differing.is_empty() {
+        println!("The tracked files are up to date.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    print!("{}", render::diff(&files, &stack.root, &Secrets::default()));
+    let names = differing.iter().map(|file| file.path).collect::<Vec<_>>().join(", ");
+    Err(hinted(anyhow::anyhow!("not what stack.toml and the templates say: {names}"), "run `cargo xtask render` and commit the result"))
+}
+
+/// Without secrets or certificates there is nothing to compare the ignored files with.
+fn diff(stack: &Stack) -> anyhow::Result<ExitCode> {
+    let secrets = Secrets::load(&secrets::path(&stack.root))?;
+    let host = host::detect(&stack.settings)?;
+    let files = match certs::load(&stack.root, &stack.settings)? {
+        Some(certificates) if secrets.get(secrets::TURN_SECRET).is_some() => {
+            render::render(&stack.settings, &host, &secrets, &certificates)?
+        }
+        _ => render::tracked(&stack.settings)?,
+    };
+    let text = render::diff(&files, &stack.root, &secrets);
+    print!("{}", if text.is_empty() { "No difference.\n" } else { &text });
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,335 @@
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::ValueEnum;
+
+use crate::admin::{self, Outcome, Stranger};
+use crate::drivers::docker::{self, Container};
+use crate::drivers::terminal::{say, waiting};
+use crate::drivers::{engine, files, interrupt};
+use crate::error::hinted;
+use crate::host::{self, Host};
+use crate::secrets::{self, Secrets};
+use crate::stack::{self, LAB, SITE, Stack};
+use crate::{causes, certs, images, lab, preflight, render, verify};
+
+/// Bring the command center up, and prove that it works.
+///
+/// Checks the host, makes what is missing (Docker engine, secrets, certificates, generated files, images), starts the
+/// servers, waits until they are healthy, makes the administrator and uses every server once. Running it again changes
+/// nothing that is right.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cargo xtask up --images auto --yes")]
+pub struct Args {
+    /// Where images come from. A loaded image is never pulled again.
+    #[arg(long, value_enum, default_value_t = Source::Registry)]
+    images: Source,
+
+    /// Agree to the commands that install and start a Docker engine, without being asked.
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Source {
+    /// The pinned images, pulled when they are not loaded.
+    Registry,
+    /// Images built here from Debian packages, with a stand-in in place of Mattermost, in a stack of its own.
+    Lab,
+    /// The registry's if it answers within seconds, else the lab's.
+    Auto,
+}
+
+pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
+    // Wrong settings are said before anything is asked or installed.
+    stack::open(name.unwrap_or(SITE))?;
+    interrupt::listen()?;
+    let engine = engine::ensure(args.yes)?;
+    let (stack, use_lab) = choose(args.images, name)?;
+    let result = bring_up(&stack, use_lab, &engine);
+    if interrupt::interrupted() {
+        return Err(interrupted(&stack));
+    }
+    result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The stack and whether it runs the lab's images. The lab's stack is never the site's.
+fn choose(source: Source, name: Option<&str>) -> anyhow::Result<(Stack, bool)> {
+    let lab = match source {
+        Source::Registry => false,
+        Source::Lab => true,
+        // What is set up stays what it is: an answer of the registry must not move people from one stack to another.
+        Source::Auto => match (name, super::set_up()?.as_slice()) {
+            (None, [SITE]) => false,
+            (None, [LAB]) => true,
+            _ => !images::within_reach(&images::pinned()?)?,
+        },
+    };
+    let stack = stack::open(name.unwrap_or(if lab { LAB } else { SITE }))?;
+    if lab && stack.name == SITE {
+        return Err(hinted(
+            anyhow::anyhow!("the site's stack never runs the lab's images"),
+            "leave --stack out: the lab has a stack of its own",
+        ));
+    }
+    if !lab && stack.name == LAB {
+        return Err(hinted(
+            anyhow::anyhow!("the stack `lab` runs the lab's images only"),
+            "add --images lab, or leave --stack out for the site's stack",
+        ));
+    }
+    Ok((stack, lab))
+}
+
+fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine) -> anyhow::Result<()> {
+    if use_lab {
+        say(lab::WARNING);
+    }
+    say(&format!("Docker Engine {}, Compose {}; stack {}", engine.engine, engine.compose, stack.settings.name));
+    let host = host::detect(&stack.settings)?;
+    if host.is_loopback_only() {
+        say("warning: this host has no LAN address; the command center will be reachable from here only");
+    }
+    let containers = docker::containers(None)?;
+    if let Some(check) = preflight::before_writing(stack, &containers).into_iter().next() {
+        return Err(hinted(anyhow::anyhow!(check.finding), check.fix));
+    }
+    let images = if use_lab { lab::build()? } else { images::pinned()? };
+    if !use_lab {
+        images::pull(&images)?;
+    }
+
+    let _lock = files::lock(&stack.root.join("env"), "up")?;
+    interrupt::check()?;
+    let changes = prepare(stack, &host)?;
+    if use_lab {
+        lab::write_override(stack, &images)?;
+    }
+    for change in &changes.lines {
+        say(change);
+    }
+    let network = &stack.settings.network;
+    if docker::network(&network.name)?.is_none() {
+        docker::create_network(&network.name, network.subnet, &stack.settings.name)?;
+        say(&format!("made the network {} ({})", network.name, network.subnet));
+    }
+    let before = own(&containers, stack);
+    let after = start(stack, &changes.secrets)?;
+    let recreated: Vec<&str> = after
+        .iter()
+        .filter(|now| !before.iter().any(|then| then.id == now.id))
+        .map(|container| container.service.as_str())
+        .collect();
+
+    interrupt::check()?;
+    let mut secrets = changes.secrets;
+    let administrator = match admin::ensure(stack, &mut secrets, &super::today()?) {
+        Ok(outcome) => outcome,
+        Err(error) if error.is::<Stranger>() => return Err(stop_for_stranger(stack, error)),
+        Err(error) => return Err(error),
+    };
+    let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
+    let proofs = waiting("using every server once", || verify::verify(stack, &host, &secrets, &ca))?;
+    for proof in proofs {
+        say(&format!("  proven: {proof}"));
+    }
+    if changes.lines.is_empty() && recreated.is_empty() && administrator == Outcome::Known {
+        println!("Nothing to change: {} is up and works.", stack.settings.name);
+    } else if !recreated.is_empty() {
+        say(&format!("started: {}", recreated.join(", ")));
+    }
+    summary(stack, &host, &ca)
+}
+
+pub(super) struct Changes {
+    pub secrets: Secrets,
+    pub lines: Vec<String>,
+}
+
+/// Secrets, certificates and files, each made or brought up to date.
+pub(super) fn prepare(stack: &Stack, host: &Host) -> anyhow::Result<Changes> {
+    let mut lines = Vec::new();
+    let (secrets, added) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, || database_volume(stack))?;
+    if !added.is_empty() {
+        lines.push(format!("made the secrets {}", added.join(", ")));
+    }
+    let (certificates, issued) = certs::ensure(&stack.root, &stack.settings, &host.lan, false)?;
+    lines.extend(issued);
+    let written = render::write(&render::render(&stack.settings, host, &secrets, &certificates)?, &stack.root)?;
+    if !written.is_empty() {
+        lines.push(format!("wrote {}", written.join(", ")));
+    }
+    Ok(Changes { secrets, lines })
+}
+
+/// The database's volume, in words, when it exists or when nobody can say that it does not.
+pub(super) fn database_volume(stack: &Stack) -> Option<String> {
+    let volume = stack.volume("postgres-data");
+    match docker::volume_exists(&volume) {
+        Ok(true) => Some(format!("the volume {volume}")),
+        Ok(false) => None,
+        // Without an engine, a stack that has never been rendered has no volume that depends on anything.
+        Err(_) if !stack.compose_folder().join(".env").exists() => None,
+        Err(_) => Some(format!("the volume {volume}, if it exists (Docker does not answer),")),
+    }
+}
+
+/// Starts what is not running as it should be and waits until everything is healthy.
+pub(super) fn start(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Vec<Container>> {
+    const LIMIT: Duration = Duration::from_secs(300);
+    let folder = stack.compose_folder();
+    let mut said = String::new();
+    let started = Instant::now();
+    let limit = LIMIT.as_secs().to_string();
+    let arguments = ["up", "--detach", "--wait", "--wait-timeout", &limit, "--pull", "never", "--remove-orphans"];
+    let success = waiting("starting the servers and waiting until they are healthy", || {
+        docker::compose_stream(&folder, &arguments, LIMIT + Duration::from_secs(60), |line| {
+            said.push_str(line);
+            said.push('\n');
+        })
+    })?;
+    interrupt::check()?;
+    let containers = own(&docker::containers(Some(&stack.settings.name))?, stack);
+    if success {
+        return Ok(containers);
+    }
+    Err(failure(stack, secrets, &containers, &said, started.elapsed()))
+}
+
+/// Names the service that failed, shows what it said last, and the likely cause.
+fn failure(stack: &Stack, secrets: &Secrets, containers: &[Container], said: &str, after: Duration) -> anyhow::Error {
+    let broken = containers.iter().find(|container| is_broken(container));
+    let running: Vec<&str> = containers
+        .iter()
+        .filter(|container| container.state == "running" && !is_broken(container))
+        .map(|container| container.service.as_str())
+        .collect();
+    let running = if running.is_empty() { "nothing".to_owned() } else { running.join(", ") };
+    let (what, log) = match broken {
+        Some(container) => {
+            let log = last_lines(stack, &container.service, 20);
+            (format!("{} did not become healthy in {} s: {}", container.service, after.as_secs(), container.status), log)
+        }
+        None => ("Compose could not start the servers".to_owned(), tail(said, 5)),
+    };
+    let log = secrets.redact(&log);
+    let cause = causes::of(&log).or_else(|| causes::of(said));
+    let mut message = what;
+    if !log.trim().is_empty() {
+        message.push_str(&format!("\n  {}", log.trim_end().replace('\n', "\n  ")));
+    }
+    message.push_str(&format!("\nstill running: {running}"));
+    let option = stack.option();
+    let hint = match &cause {
+        Some(cause) => {
+            message.push_str(&format!("\nlikely cause: {}", cause.what));
+            cause.fix.to_owned()
+        }
+        None => format!("`cargo xtask logs{option}` shows more, `cargo xtask doctor{option}` checks the host"),
+    };
+    hinted(anyhow::anyhow!(message), hint)
+}
+
+/// One-shot services exit with 0 when they are done.
+fn is_broken(container: &Container) -> bool {
+    match container.state.as_str() {
+        "running" => container.status.contains("unhealthy") || container.status.contains("starting"),
+        "exited" => !container.status.contains("Exited (0)"),
+        "restarting" | "dead" => true,
+        _ => false,
+    }
+}
+
+fn last_lines(stack: &Stack, service: &str, count: usize) -> String {
+    let count = count.to_string();
+    let arguments = ["logs", "--no-color", "--no-log-prefix", "--tail", &count, service];
+    let answer = docker::compose(&stack.compose_folder(), &arguments, b"", Duration::from_secs(20));
+    answer.map(|answer| tail(&format!("{}{}", answer.stdout, answer.stderr), 20)).unwrap_or_default()
+}
+
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+fn own(containers: &[Container], stack: &Stack) -> Vec<Container> {
+    containers.iter().filter(|container| container.project == stack.settings.name).cloned().collect()
+}
+
+/// Whoever was faster may be administrator of everything: nothing goes on.
+fn stop_for_stranger(stack: &Stack, error: anyhow::Error) -> anyhow::Error {
+    let stopped = docker::compose(&stack.compose_folder(), &["stop"], b"", Duration::from_secs(120));
+    let state = match stopped {
+        Ok(answer) if answer.success => "the stack was stopped",
+        _ => "and the stack could NOT be stopped: do it by hand, `docker compose stop`",
+    };
+    let option = stack.option();
+    hinted(
+        anyhow::anyhow!("{error}; {state}"),
+        format!("find out who it was; then `cargo xtask down --volumes{option}` and `cargo xtask up`, off the network if need be"),
+    )
+}
+
+fn interrupted(stack: &Stack) -> anyhow::Error {
+    let containers = docker::containers(Some(&stack.settings.name)).unwrap_or_default();
+    let running: Vec<&str> = containers
+        .iter()
+        .filter(|container| container.state == "running")
+        .map(|container| container.service.as_str())
+        .collect();
+    let running = if running.is_empty() { "nothing is running".to_owned() } else { format!("running: {}", running.join(", ")) };
+    let option = stack.option();
+    hinted(
+        anyhow::anyhow!("interrupted; {running}, and no file is half-written"),
+        format!("`cargo xtask up` goes on where this stopped, `cargo xtask down{option}` stops everything"),
+    )
+}
+
+/// Where to go next.
+fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
+    let settings = &stack.settings;
+    let port = settings.ports.mattermost;
+    let option = stack.option();
+    let addresses: Vec<String> = host.lan.iter().map(|lan| format!("https://{}:{port}", lan.address)).collect();
+    let ca = certs::ca_path(&stack.root);
+    if stack.is_lab() {
+        println!("\n{}", lab::WARNING);
+    }
+    println!("\n{} is up.", settings.site_name);
+    println!("  By address     {}", addresses.join("  "));
+    println!("  By name        {}", settings.site_url());
+    println!("                 needs this line in /etc/hosts: {} {}", host.lan_ip(), settings.mattermost_host());
+    println!("  Administrator  {}; password: cargo xtask secrets show {}{option}", settings.administrator.name, secrets::ADMIN_PASSWORD);
+    println!("  CA             {}", ca.display());
+    println!("                 SHA-256 {}", certs::fingerprint(ca_pem)?);
+    println!("  Calls          media {port}/udp and tcp, TURN {turn}/udp and tcp", port = settings.ports.calls, turn = settings.ports.turn);
+    println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
+    println!("      cargo xtask status{option}   what runs");
+    println!("      cargo xtask down{option}     stop it; the data stays");
+    if !stack.settings.teams.is_empty() {
+        println!("note: the teams in stack.toml are checked, and not made yet: `cargo xtask wire` is a later release");
+    }
+    if !stack.is_lab() {
+        println!("note: without a license, Mattermost allows calls in direct messages only");
+    }
+    debug_assert!(host.lan_ip() != Ipv4Addr::UNSPECIFIED);
+    Ok(())
+}
+
+/// Brings the running servers in line with the files, for `certs`; nothing happens to what does not differ.
+pub(super) fn restart_changed(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Vec<String>> {
+    let before = own(&docker::containers(Some(&stack.settings.name))?, stack);
+    if !before.iter().any(|container| container.state == "running") {
+        return Ok(Vec::new());
+    }
+    let after = start(stack, secrets).context("the servers did not come back")?;
+    let is_new = |now: &&Container| !before.iter().any(|then| then.id == now.id);
+    let recreated = after.iter().filter(is_new).map(|container| container.service.clone()).collect();
+    if interrupt::interrupted() {
+        bail!("interrupted");
+    }
+    Ok(recreated)
+}

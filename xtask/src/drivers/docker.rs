@@ -1,0 +1,204 @@
+//! Docker and Compose, by their command lines.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use super::process::{self, Answer, capture};
+use crate::error::hinted;
+use crate::settings::{Subnet, parse_subnet};
+
+/// A container, as far as this project looks at one.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Whole, as it stands in the cgroup of its processes.
+    pub id: String,
+    pub name: String,
+    pub image: String,
+    /// `created`, `running`, `exited` …
+    pub state: String,
+    /// What `docker ps` says of it, such as `Up 2 minutes (healthy)`.
+    pub status: String,
+    /// Empty for a container that Compose did not make.
+    pub project: String,
+    pub service: String,
+    /// The folder in which Compose was run.
+    pub folder: PathBuf,
+    /// Whether it has our label.
+    pub ours: bool,
+    /// Published ports, such as `0.0.0.0:8065->8065/tcp, [::]:8065->8065/tcp`.
+    pub ports: String,
+}
+
+/// A Docker network.
+#[derive(Debug)]
+pub struct Network {
+    pub id: String,
+    pub subnets: Vec<Subnet>,
+    /// Whether it was made by this project.
+    pub ours: bool,
+    /// Names of the containers on it, with their addresses.
+    pub containers: BTreeMap<String, String>,
+}
+
+/// Quick questions to the engine.
+const QUICK: Duration = Duration::from_secs(20);
+const LABEL: &str = "command-center.stack";
+
+/// Runs `docker …` and requires success.
+pub fn docker(arguments: &[&str]) -> anyhow::Result<String> {
+    let answer = try_docker(arguments)?;
+    if !answer.success {
+        bail!("`docker {}`: {}", arguments.join(" "), answer.complaint());
+    }
+    Ok(answer.stdout)
+}
+
+pub fn try_docker(arguments: &[&str]) -> anyhow::Result<Answer> {
+    capture(Path::new("/"), &argv("docker", arguments), b"", QUICK)
+}
+
+/// Runs `docker compose …` in a stack's folder, which Compose's own file names are found in.
+pub fn compose(folder: &Path, arguments: &[&str], stdin: &[u8], limit: Duration) -> anyhow::Result<Answer> {
+    capture(folder, &compose_argv(arguments), stdin, limit)
+}
+
+/// Runs `docker compose …` and hands over each line as it comes; returns its success.
+pub fn compose_stream(folder: &Path, arguments: &[&str], limit: Duration, line: impl FnMut(&str)) -> anyhow::Result<bool> {
+    process::stream(folder, &compose_argv(arguments), limit, line)
+}
+
+/// The containers of every project, or of one.
+pub fn containers(project: Option<&str>) -> anyhow::Result<Vec<Container>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Row {
+        #[serde(rename = "ID")]
+        id: String,
+        names: String,
+        image: String,
+        state: String,
+        status: String,
+        ports: String,
+        labels: String,
+    }
+    let filter = project.map(|project| format!("label=com.docker.compose.project={project}"));
+    let mut arguments = vec!["ps", "--all", "--no-trunc", "--format", "{{json .}}"];
+    if let Some(filter) = &filter {
+        arguments.extend(["--filter", filter]);
+    }
+    let mut containers = Vec::new();
+    for line in docker(&arguments)?.lines() {
+        let row: Row = serde_json::from_str(line).context("`docker ps` printed something that is no container")?;
+        let label = |name: &str| {
+            let prefix = format!("{name}=");
+            row.labels.split(',').find_map(|label| label.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+        };
+        containers.push(Container {
+            project: label("com.docker.compose.project"),
+            service: label("com.docker.compose.service"),
+            folder: label("com.docker.compose.project.working_dir").into(),
+            ours: !label(LABEL).is_empty(),
+            id: row.id,
+            name: row.names,
+            image: row.image,
+            state: row.state,
+            status: row.status,
+            ports: row.ports,
+        });
+    }
+    containers.sort_by(|a, b| (&a.project, &a.service, &a.name).cmp(&(&b.project, &b.service, &b.name)));
+    Ok(containers)
+}
+
+pub fn image_exists(image: &str) -> anyhow::Result<bool> {
+    let answer = try_docker(&["image", "inspect", "--format", "{{.Id}}", image])?;
+    found(&answer, &format!("docker image inspect {image}"))
+}
+
+pub fn volume_exists(volume: &str) -> anyhow::Result<bool> {
+    let answer = try_docker(&["volume", "inspect", "--format", "{{.Name}}", volume])?;
+    found(&answer, &format!("docker volume inspect {volume}"))
+}
+
+/// A network by name, or nothing.
+pub fn network(name: &str) -> anyhow::Result<Option<Network>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inspected {
+        id: String,
+        #[serde(rename = "IPAM")]
+        ipam: Ipam,
+        labels: Option<BTreeMap<String, String>>,
+        containers: Option<BTreeMap<String, Endpoint>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Ipam {
+        config: Option<Vec<IpamConfig>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct IpamConfig {
+        subnet: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Endpoint {
+        #[serde(rename = "Name")]
+        name: String,
+        #[serde(rename = "IPv4Address")]
+        address: String,
+    }
+    let answer = try_docker(&["network", "inspect", name])?;
+    if !found(&answer, &format!("docker network inspect {name}"))? {
+        return Ok(None);
+    }
+    let inspected: Vec<Inspected> =
+        serde_json::from_str(&answer.stdout).context("`docker network inspect` printed no network")?;
+    let inspected = inspected.into_iter().next().context("`docker network inspect` printed nothing")?;
+    let config = inspected.ipam.config.unwrap_or_default();
+    let endpoints = inspected.containers.unwrap_or_default().into_values();
+    Ok(Some(Network {
+        id: inspected.id,
+        subnets: config.iter().filter_map(|config| parse_subnet(config.subnet.as_deref()?)).collect(),
+        ours: inspected.labels.is_some_and(|labels| labels.contains_key(LABEL)),
+        containers: endpoints
+            .map(|endpoint| (endpoint.name, endpoint.address.split('/').next().unwrap_or_default().to_owned()))
+            .collect(),
+    }))
+}
+
+/// Makes the network on which the other tools find Mattermost, with our label.
+pub fn create_network(name: &str, subnet: Subnet, stack: &str) -> anyhow::Result<()> {
+    let (subnet, label) = (format!("--subnet={subnet}"), format!("--label={LABEL}={stack}"));
+    docker(&["network", "create", "--driver=bridge", &subnet, &label, name])
+        .map_err(|error| hinted(error, "change network.subnet in stack.toml to a range that is free"))?;
+    Ok(())
+}
+
+/// Tells "there is none" from "the engine did not answer".
+fn found(answer: &Answer, command: &str) -> anyhow::Result<bool> {
+    if answer.success {
+        return Ok(true);
+    }
+    let complaint = answer.complaint();
+    if complaint.to_lowercase().contains("no such") || complaint.contains("not found") {
+        return Ok(false);
+    }
+    bail!("`{command}`: {complaint}");
+}
+
+fn compose_argv<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut argv = vec!["docker", "compose", "--progress", "plain", "--ansi", "never"];
+    argv.extend(arguments);
+    argv
+}
+
+fn argv<'a>(program: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut argv = vec![program];
+    argv.extend(arguments);
+    argv
+}

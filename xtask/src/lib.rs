@@ -1,0 +1,35 @@
+//! The command center as code. Reading order: settings and host, secrets and certificates, render, then the commands.
+
+#![warn(missing_debug_implementations)]
+
+pub mod settings;
+
+pub mod host;
+
+pub mod secrets;
+
+pub mod certs;
+
+pub mod render;
+
+pub mod images;
+
+pub mod lab;
+
+pub mod stack;
+
+pub mod ports;
+
+pub mod preflight;
+
+pub mod admin;
+
+pub mod verify;
+
+pub mod causes;
+
+pub mod commands;
+
+pub mod drivers;
+
+pub mod error;

@@ -1,0 +1,223 @@
+//! Settings, host, secrets and certificates in, files out. Pure: no I/O, no clock, no dice.
+//!
+//! Templates lie where their output goes: `compose/compose.yaml.j2` renders `compose/compose.yaml`. [`write`], [`check`] and
+//! [`diff`] are three small functions over the same value.
+
+pub mod envfile;
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value, context};
+use sha2::{Digest as _, Sha256};
+
+use crate::certs::Certificates;
+use crate::drivers::files;
+use crate::host::Host;
+use crate::images;
+use crate::secrets::{POSTGRES_PASSWORD, POSTGRES_SUPERUSER_PASSWORD, Secrets, TURN_SECRET};
+use crate::settings::Settings;
+
+/// A generated file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the stack's folder.
+    pub path: &'static str,
+    pub contents: String,
+    pub mode: u32,
+    /// Whether git tracks it: it is then the same on every machine.
+    pub tracked: bool,
+}
+
+/// Everything that the servers read, and what Compose reads to start them.
+pub fn render(
+    settings: &Settings,
+    host: &Host,
+    secrets: &Secrets,
+    certificates: &Certificates,
+) -> anyhow::Result<Vec<File>> {
+    let mut files = tracked(settings)?;
+    let lan_ip = host.lan_ip().to_string();
+    let turn_secret = secrets.require(TURN_SECRET)?;
+    let password = secrets.require(POSTGRES_PASSWORD)?;
+
+    let pg_hba = template("env/postgres/pg_hba.conf", context! {})?;
+    let turnserver =
+        template("env/turnserver.conf", context! { settings => Serde(settings), lan_ip => &lan_ip, turn_secret })?;
+    let mattermost = template(
+        "env/mattermost.env",
+        context! {
+            settings => Serde(settings),
+            datasource => datasource(settings, password),
+            site_url => settings.site_url(),
+            origins => origins(settings, host),
+            allowed_internal_hosts => settings.mattermost.allowed_internal_hosts.join(" "),
+            ice_servers => ice_servers(host.lan_ip(), settings.ports.turn),
+            lan_ip => &lan_ip,
+            turn_secret,
+        },
+    )?;
+    let dotenv = template(
+        "compose/.env",
+        context! {
+            lan_ip => &lan_ip,
+            postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba]),
+            mattermost_content => content(&[&certificates.ca, &certificates.mattermost]),
+            coturn_content => content(&[&turnserver]),
+        },
+    )?;
+    let ignored = |path, contents, mode| File { path, contents, mode, tracked: false };
+    files.extend([
+        ignored("compose/.env", dotenv, 0o644),
+        ignored("env/mattermost.env", mattermost, 0o600),
+        ignored("env/turnserver.conf", turnserver, 0o600),
+        ignored("env/postgres/pg_hba.conf", pg_hba, 0o644),
+        ignored("env/postgres/init.sql", template("env/postgres/init.sql", context! {})?, 0o644),
+        // The image reads its first password from a file, and so does init.sql the second: neither is ever in argv.
+        ignored("env/postgres/superuser_password", secrets.require(POSTGRES_SUPERUSER_PASSWORD)?.to_owned(), 0o600),
+        ignored("env/postgres/password", password.to_owned(), 0o600),
+    ]);
+    Ok(files)
+}
+
+/// The files that git tracks. They depend on stack.toml alone, so `render --check` needs neither secrets nor Docker.
+pub fn tracked(settings: &Settings) -> anyhow::Result<Vec<File>> {
+    let contents = template(
+        "compose/compose.yaml",
+        context! {
+            settings => Serde(settings),
+            images => Serde(images::pinned()?),
+            mattermost_host => settings.mattermost_host(),
+            postgres_host => settings.postgres_host(),
+        },
+    )?;
+    Ok(vec![File { path: "compose/compose.yaml", contents, mode: 0o644, tracked: true }])
+}
+
+/// Writes what differs, in contents or mode, and returns those paths. Each file is replaced whole; one fsync a folder.
+pub fn write(files: &[File], root: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut written = Vec::new();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for file in files {
+        let path = root.join(file.path);
+        let current = std::fs::read(&path).ok();
+        if current.as_deref() == Some(file.contents.as_bytes()) && files::mode(&path) == Some(file.mode) {
+            continue;
+        }
+        files::write_unsynced(&path, file.contents.as_bytes(), file.mode)?;
+        written.push(file.path);
+        if !folders.iter().any(|folder| folder.parent() == path.parent()) {
+            folders.push(path);
+        }
+    }
+    for path in folders {
+        files::sync_folder(&path)?;
+    }
+    Ok(written)
+}
+
+/// The tracked files that differ from what is on disk.
+pub fn check<'a>(files: &'a [File], root: &Path) -> Vec<&'a File> {
+    files.iter().filter(|file| file.tracked && on_disk(root, file.path) != file.contents).collect()
+}
+
+/// A unified diff from disk to what would be written, of all files, without the secrets.
+pub fn diff(files: &[File], root: &Path, secrets: &Secrets) -> String {
+    let mut text = String::new();
+    for file in files {
+        let current = on_disk(root, file.path);
+        if current == file.contents {
+            continue;
+        }
+        let difference = similar::TextDiff::from_lines(&current, &file.contents)
+            .unified_diff()
+            .header(&format!("a/{}", file.path), &format!("b/{}", file.path))
+            .to_string();
+        // A password file on disk may hold an older secret, which no name of today's redacts.
+        let is_password = file.path.ends_with("password");
+        text.push_str(&if is_password { format!("{}: differs (not shown)\n", file.path) } else { difference });
+    }
+    secrets.redact(&text)
+}
+
+/// The templates, with the folder of their output.
+const TEMPLATES: &[(&str, &str)] = &[
+    ("compose/compose.yaml", include_str!("../../../compose/compose.yaml.j2")),
+    ("compose/.env", include_str!("../../../compose/.env.j2")),
+    ("env/mattermost.env", include_str!("../../../env/mattermost.env.j2")),
+    ("env/turnserver.conf", include_str!("../../../env/turnserver.conf.j2")),
+    ("env/postgres/pg_hba.conf", include_str!("../../../env/postgres/pg_hba.conf.j2")),
+    ("env/postgres/init.sql", include_str!("../../../env/postgres/init.sql.j2")),
+];
+
+fn template(path: &str, context: Value) -> anyhow::Result<String> {
+    let (_, source) = TEMPLATES.iter().find(|(name, _)| *name == path).with_context(|| format!("no template {path}.j2"))?;
+    render_template(path, source, context)
+}
+
+/// Renders one template: strict about undefined names, and in files that end in `.env` every value is quoted.
+pub fn render_template(path: &str, source: &str, context: Value) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
+    environment.set_auto_escape_callback(|name| {
+        if name.ends_with(".env") { AutoEscape::Custom("env".into()) } else { AutoEscape::None }
+    });
+    environment.set_formatter(format_value);
+    environment.add_template(path, source).with_context(|| format!("{path}.j2 is no template"))?;
+    environment.get_template(path)?.render(context).with_context(|| format!("cannot render {path}.j2"))
+}
+
+fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    if !matches!(state.auto_escape(), AutoEscape::Custom(name) if name == "env") {
+        return minijinja::escape_formatter(out, state, value);
+    }
+    if value.is_undefined() {
+        return Err(ErrorKind::UndefinedError.into());
+    }
+    // Booleans print as `True` by default, which Go's ParseBool takes, but nobody expects to read.
+    let text = value.to_string();
+    let text = match text.as_str() {
+        "True" => "true",
+        "False" => "false",
+        text => text,
+    };
+    let quoted = envfile::quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
+    out.write_str(&quoted).map_err(Into::into)
+}
+
+fn on_disk(root: &Path, path: &str) -> String {
+    std::fs::read_to_string(root.join(path)).unwrap_or_default()
+}
+
+/// The secrets of the data source are letters and digits, so nothing needs escaping in the URL.
+fn datasource(settings: &Settings, password: &str) -> String {
+    format!(
+        "postgres://mattermost:{password}@{}:5432/mattermost?sslmode=verify-full&sslrootcert=/etc/ssl/certs/command-center-ca.crt&connect_timeout=10",
+        settings.postgres_host()
+    )
+}
+
+/// The origins by address. SiteURL, the one by name, is always allowed besides.
+fn origins(settings: &Settings, host: &Host) -> String {
+    let port = settings.ports.mattermost;
+    host.lan.iter().map(|lan| format!("https://{}:{port}", lan.address)).collect::<Vec<_>>().join(" ")
+}
+
+/// TURN over UDP and TCP, without credentials: such entries get time-limited ones from the plugin.
+fn ice_servers(lan_ip: Ipv4Addr, port: u16) -> String {
+    format!(r#"[{{"urls":["turn:{lan_ip}:{port}?transport=udp","turn:{lan_ip}:{port}?transport=tcp"]}}]"#)
+}
+
+/// What a container is recreated for: the beginning of a SHA-256 of what it reads.
+fn content(parts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

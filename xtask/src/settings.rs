@@ -1,0 +1,260 @@
+//! stack.toml: the site's settings, typed, with unknown keys refused.
+
+mod check;
+mod locate;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::{Subnet, parse_subnet};
+
+/// Everything that a user can set. There is no hidden default: a missing key is an error, and the shipped file shows all.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Name of the Compose project.
+    pub name: String,
+    /// DNS domain; Mattermost is `mattermost.<domain>`.
+    pub domain: String,
+    pub site_name: String,
+    /// Locale of the server and of new accounts, one that Mattermost ships.
+    pub language: String,
+    pub lan: Lan,
+    pub administrator: Administrator,
+    pub ports: Ports,
+    pub network: Network,
+    pub turn: Turn,
+    pub certificates: Certificates,
+    pub mattermost: Mattermost,
+    pub limits: Limits,
+    #[serde(default)]
+    pub teams: Vec<Team>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lan {
+    pub addresses: Addresses,
+}
+
+/// `"auto"`, or a list of which the first address is advertised.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(untagged, expecting = "\"auto\" or a list of IPv4 addresses")]
+pub enum Addresses {
+    Auto(Auto),
+    List(Vec<Ipv4Addr>),
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    Auto,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Administrator {
+    pub name: String,
+    pub email: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ports {
+    pub mattermost: u16,
+    pub calls: u16,
+    pub metrics: u16,
+    pub turn: u16,
+    pub turn_relay_first: u16,
+    pub turn_relay_last: u16,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    pub name: String,
+    #[serde(deserialize_with = "check::subnet")]
+    pub subnet: Subnet,
+    pub mattermost_address: Ipv4Addr,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turn {
+    pub user_quota: u32,
+    pub total_quota: u32,
+    pub credentials_minutes: u32,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificates {
+    pub name_constraints: bool,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mattermost {
+    pub local_mode: bool,
+    pub latex: bool,
+    pub inline_latex: bool,
+    pub custom_groups: bool,
+    pub custom_emoji: bool,
+    pub post_priority: bool,
+    pub collapsed_threads: CollapsedThreads,
+    pub bot_accounts: bool,
+    pub user_access_tokens: bool,
+    pub multifactor_authentication: bool,
+    pub guest_accounts: bool,
+    pub override_usernames: bool,
+    pub override_icons: bool,
+    pub plugin_uploads: bool,
+    pub public_links: bool,
+    pub metrics: bool,
+    pub max_users_per_team: u32,
+    pub allowed_internal_hosts: Vec<String>,
+    pub banner: Banner,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollapsedThreads {
+    Disabled,
+    DefaultOff,
+    DefaultOn,
+    AlwaysOn,
+}
+
+impl fmt::Display for CollapsedThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CollapsedThreads::Disabled => "disabled",
+            CollapsedThreads::DefaultOff => "default_off",
+            CollapsedThreads::DefaultOn => "default_on",
+            CollapsedThreads::AlwaysOn => "always_on",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Banner {
+    pub enabled: bool,
+    pub text: String,
+    pub color: String,
+    pub text_color: String,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub mattermost: Limit,
+    pub postgres: Limit,
+    pub coturn: Limit,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// In Docker's notation: a number and `m` or `g`.
+    pub memory: String,
+    pub pids: u32,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Team {
+    pub name: String,
+    pub display_name: String,
+    pub channels: Vec<Channel>,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    pub name: String,
+    pub display_name: String,
+    pub private: bool,
+    pub purpose: String,
+    pub header: String,
+}
+
+impl Settings {
+    pub fn mattermost_host(&self) -> String {
+        format!("mattermost.{}", self.domain)
+    }
+
+    pub fn postgres_host(&self) -> String {
+        format!("postgres.{}", self.domain)
+    }
+
+    /// The address that clients with name resolution use, without a trailing slash.
+    pub fn site_url(&self) -> String {
+        format!("https://{}:{}", self.mattermost_host(), self.ports.mattermost)
+    }
+
+    /// The same site under a name and on a network of its own, so that a lab never touches the site's data. Its ports are
+    /// the site's: a rehearsal shows what the site will be.
+    pub fn for_lab(mut self) -> Settings {
+        self.name.push_str("-lab");
+        self.network.name.push_str("-lab");
+        let offset = u32::from(self.network.mattermost_address) - u32::from(self.network.subnet.first);
+        self.network.subnet = self.network.subnet.next();
+        self.network.mattermost_address = Ipv4Addr::from(u32::from(self.network.subnet.first) + offset);
+        self
+    }
+}
+
+/// Settings that cannot be used, with file, line and key. The exit status for this is 2.
+#[derive(Debug)]
+pub struct Invalid {
+    message: String,
+    pub hint: String,
+}
+
+impl Invalid {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Invalid {
+        Invalid { message: message.into(), hint: hint.into() }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Reads and checks a settings file.
+///
+/// # Errors
+/// [`Invalid`] when the text is not what this module describes; an I/O error when the file cannot be read.
+pub fn load(path: &Path) -> anyhow::Result<Settings> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            return Err(anyhow::Error::new(Invalid {
+                message: format!("{}: {error}", path.display()),
+                hint: "`git checkout stack.toml` brings the shipped one back".to_owned(),
+            }));
+        }
+    };
+    let shown = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Ok(parse(&text, &shown)?)
+}
+
+/// Parses and checks the text of a settings file; `shown` names the file in errors.
+pub fn parse(text: &str, shown: &str) -> Result<Settings, Invalid> {
+    let settings: Settings = toml::from_str(text).map_err(|error| locate::parse_error(text, shown, &error))?;
+    match check::problem(&settings) {
+        Some(problem) => Err(Invalid {
+            message: format!("{shown}:{}: {}: {}", locate::line_of(text, problem.key), problem.key, problem.what),
+            hint: problem.fix,
+        }),
+        None => Ok(settings),
+    }
+}

@@ -1,0 +1,72 @@
+//! Where in the text an error is: users mend a line, not a data structure.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Invalid;
+
+/// The line, counted from 1, of a dotted key, or of its nearest table that the text has.
+pub(super) fn line_of(text: &str, key: &str) -> usize {
+    let Ok(document) = DeTable::parse(text) else { return 1 };
+    let mut table = document.get_ref();
+    let mut offset = 0;
+    for part in key.split('.') {
+        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
+        offset = name.span().start;
+        match value.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => break,
+        }
+    }
+    line_at(text, offset)
+}
+
+/// What the parser found, in one line, with the key that it is about.
+pub(super) fn parse_error(text: &str, shown: &str, error: &toml::de::Error) -> Invalid {
+    let offset = error.span().map_or(0, |span| span.start);
+    let line = line_at(text, offset);
+    let key = key_at(text, offset).map(|key| format!("{key}: ")).unwrap_or_default();
+    let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    let hint = if message.contains("unknown field") {
+        "remove the key, or spell it as the shipped stack.toml does".to_owned()
+    } else if message.contains("missing field") {
+        "every key must be there: `git show HEAD:stack.toml` shows the shipped file".to_owned()
+    } else {
+        format!("mend line {line}: {}", text.lines().nth(line - 1).unwrap_or_default().trim())
+    };
+    Invalid { message: format!("{shown}:{line}: {key}{message}"), hint }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
+}
+
+/// The dotted key whose name or value covers the offset, when the text is TOML at all.
+fn key_at(text: &str, offset: usize) -> Option<String> {
+    let document = DeTable::parse(text).ok()?;
+    let mut path = Vec::new();
+    descend(document.get_ref(), offset, &mut path);
+    (!path.is_empty()).then(|| path.join("."))
+}
+
+fn descend(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) {
+    for (name, value) in table.iter() {
+        let here = covers(name, offset) || covers(value, offset);
+        if let DeValue::Table(inner) = value.get_ref() {
+            let depth = path.len();
+            path.push(name.get_ref().to_string());
+            descend(inner, offset, path);
+            if here || path.len() > depth + 1 {
+                return;
+            }
+            path.truncate(depth);
+        } else if here {
+            path.push(name.get_ref().to_string());
+            return;
+        }
+    }
+}
+
+fn covers<T>(spanned: &Spanned<T>, offset: usize) -> bool {
+    spanned.span().contains(&offset)
+}

@@ -1,0 +1,102 @@
+//! Which stack a command is about, and where it lives.
+//!
+//! The site's own stack lives in the checkout's compose/, env/ and certs/. Every other one (the lab, one of a test) lives
+//! below target/stacks/<name>/ with secrets, certificates, networks and volumes of its own.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::error::hinted;
+use crate::settings::{self, Settings};
+
+#[derive(Debug, Clone)]
+pub struct Stack {
+    pub name: String,
+    /// Where compose/, env/ and certs/ are.
+    pub root: PathBuf,
+    pub settings: Settings,
+}
+
+pub const SITE: &str = "site";
+pub const LAB: &str = "lab";
+
+impl Stack {
+    /// Where Compose runs.
+    pub fn compose_folder(&self) -> PathBuf {
+        self.root.join("compose")
+    }
+
+    /// The override that puts the lab's images in place of the pinned ones.
+    pub fn lab_override(&self) -> PathBuf {
+        self.root.join(LAB_OVERRIDE)
+    }
+
+    /// Whether a stand-in runs in place of Mattermost.
+    pub fn is_lab(&self) -> bool {
+        self.lab_override().exists()
+    }
+
+    pub fn volume(&self, name: &str) -> String {
+        format!("{}_{name}", self.settings.name)
+    }
+
+    /// The options that make a command be about this stack, for commands that are shown to the user.
+    pub fn option(&self) -> String {
+        if self.name == SITE { String::new() } else { format!(" --stack {}", self.name) }
+    }
+}
+
+/// Compose reads a file of this name by itself, so `docker compose ps` works in the folder without options.
+pub const LAB_OVERRIDE: &str = "compose/compose.override.yaml";
+
+/// Opens a stack by name: `site`, `lab`, or one that has a stack.toml of its own below target/stacks/.
+///
+/// # Errors
+/// When its settings cannot be used, or when there is no such stack.
+pub fn open(name: &str) -> anyhow::Result<Stack> {
+    let checkout = checkout()?;
+    let site = checkout.join("stack.toml");
+    if name == SITE {
+        return Ok(Stack { name: name.to_owned(), settings: settings::load(&site)?, root: checkout });
+    }
+    let root = folder(&checkout, name);
+    let own = root.join("stack.toml");
+    let settings = if own.exists() {
+        settings::load(&own)?
+    } else if name == LAB {
+        settings::load(&site)?.for_lab()
+    } else {
+        return Err(hinted(
+            anyhow::anyhow!("there is no stack {name:?}: {} does not exist", own.display()),
+            "leave --stack out, or use `--stack site` or `--stack lab`",
+        ));
+    };
+    Ok(Stack { name: name.to_owned(), settings, root })
+}
+
+/// The stacks of this checkout that have been set up, by name.
+pub fn known() -> anyhow::Result<Vec<String>> {
+    let checkout = checkout()?;
+    let mut names = vec![SITE.to_owned()];
+    if let Ok(entries) = std::fs::read_dir(checkout.join("target/stacks")) {
+        let mut found: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join("compose/compose.yaml").exists())
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .collect();
+        found.sort();
+        names.extend(found);
+    }
+    Ok(names)
+}
+
+/// The root of the checkout, whatever folder the command was started in.
+pub fn checkout() -> anyhow::Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Ok(Path::new(&manifest).parent().context("xtask lies in a checkout")?.to_owned())
+}
+
+fn folder(checkout: &Path, name: &str) -> PathBuf {
+    checkout.join("target/stacks").join(name)
+}

@@ -1,0 +1,111 @@
+//! Proof by use: what a client does, done once, against the running stack. The proofs run side by side.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use time::OffsetDateTime;
+
+use crate::drivers::turn::{self, Refused, Transport};
+use crate::drivers::{docker, https};
+use crate::error::hinted;
+use crate::host::Host;
+use crate::secrets::{Secrets, TURN_SECRET};
+use crate::stack::Stack;
+
+/// Runs every proof and returns what they proved, one line each, or the first that failed.
+pub fn verify(stack: &Stack, host: &Host, secrets: &Secrets, ca_pem: &str) -> anyhow::Result<Vec<String>> {
+    std::thread::scope(|scope| {
+        let proofs = [
+            scope.spawn(|| site_answers(stack, host, ca_pem)),
+            scope.spawn(|| origins_are_checked(stack, host, ca_pem)),
+            scope.spawn(|| role_owns_the_schema(stack)),
+            scope.spawn(|| turn_relays_for_us_only(stack, host, secrets)),
+        ];
+        let results: Vec<anyhow::Result<String>> =
+            proofs.into_iter().map(|proof| proof.join().unwrap_or_else(|_| bail!("a proof panicked"))).collect();
+        results.into_iter().collect()
+    })
+}
+
+/// HTTPS by name and by every address, trusting our CA alone.
+fn site_answers(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<String> {
+    let port = stack.settings.ports.mattermost;
+    let mut names = vec![(stack.settings.mattermost_host(), host.lan_ip())];
+    names.extend(host.lan.iter().map(|lan| (lan.address.to_string(), lan.address)));
+    for (name, address) in names {
+        let site = https::site(ca_pem, &name, SocketAddr::from((address, port)))?;
+        let answer = https::get(&site, "/api/v4/system/ping", None)?;
+        if answer.status() != 200 || https::json(&answer)?["status"] != "OK" {
+            bail!("https://{name}:{port}/api/v4/system/ping answered {}", answer.status());
+        }
+    }
+    Ok("Mattermost answers over TLS by name and by address, verified with our CA alone".to_owned())
+}
+
+/// The WebSocket opens for our origins and for no other.
+fn origins_are_checked(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<String> {
+    let (address, port) = (host.lan_ip(), stack.settings.ports.mattermost);
+    let site = https::site(ca_pem, &address.to_string(), SocketAddr::from((address, port)))?;
+    for origin in [format!("https://{address}:{port}"), stack.settings.site_url()] {
+        let status = https::websocket_status(&site, &origin)?;
+        if status != 101 {
+            bail!("the WebSocket refused our own origin {origin} with {status}");
+        }
+    }
+    let stranger = "https://stranger.invalid";
+    let status = https::websocket_status(&site, stranger)?;
+    if status == 101 {
+        bail!("the WebSocket opened for the origin {stranger}");
+    }
+    Ok(format!("the WebSocket opens for our origins, and refuses another with {status}"))
+}
+
+/// PostgreSQL 15 and later let only the owner of schema public create tables in it.
+fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
+    const QUERY: &str = "SELECT (SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'mattermost' AND NOT s.ssl), \
+                         (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'), \
+                         (SELECT datdba::regrole::text FROM pg_database WHERE datname = 'mattermost')";
+    let arguments = ["exec", "-T", "postgres", "psql", "-U", "postgres", "-d", "mattermost", "-Atqc", QUERY];
+    let answer = docker::compose(&stack.compose_folder(), &arguments, b"", Duration::from_secs(20))?;
+    if !answer.success {
+        bail!("cannot ask PostgreSQL: {}", answer.complaint());
+    }
+    match answer.stdout.trim() {
+        "0|mattermost|mattermost" => {
+            Ok("PostgreSQL: the role mattermost owns its database and schema, and all its connections use TLS".to_owned())
+        }
+        other => Err(hinted(
+            anyhow::anyhow!("PostgreSQL: plain connections, owner of schema public, owner of the database: {other}"),
+            crate::causes::SCHEMA_FIX,
+        )),
+    }
+}
+
+/// An allocation over UDP and over TCP with credentials as Mattermost mints them, a channel to the call media port, and
+/// a refusal for somebody who does not know the secret.
+fn turn_relays_for_us_only(stack: &Stack, host: &Host, secrets: &Secrets) -> anyhow::Result<String> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let server = SocketAddr::from((host.lan_ip(), stack.settings.ports.turn));
+    let media = SocketAddr::from((host.lan_ip(), stack.settings.ports.calls));
+    let expiry = OffsetDateTime::now_utc().unix_timestamp() + 60;
+    let good = turn::credentials(secrets.require(TURN_SECRET)?, "xtask", expiry)?;
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let what = || format!("TURN over {transport}");
+        let mut session = turn::allocate(server, transport, &good, LIMIT).with_context(what)?;
+        if session.relayed().ip() != IpAddr::V4(host.lan_ip()) {
+            bail!("TURN relays at {}, which is not the LAN address {}", session.relayed(), host.lan_ip());
+        }
+        // coturn does not relay to loopback, whatever it is told; on a host without a network there is no peer to ask for.
+        if !host.is_loopback_only() {
+            session.bind(media, LIMIT).with_context(what)?;
+        }
+    }
+    let bad = turn::credentials("not-the-secret", "xtask", expiry)?;
+    match turn::allocate(server, Transport::Udp, &bad, LIMIT) {
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 401) => {}
+        Err(error) => return Err(error.context("TURN with a wrong secret")),
+        Ok(_) => bail!("TURN relays for somebody who does not know the secret"),
+    }
+    Ok("TURN allocates over UDP and TCP, reaches the call media port, and refuses a wrong secret".to_owned())
+}
