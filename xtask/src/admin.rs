@@ -57,7 +57,7 @@ impl std::error::Error for Stranger {}
 /// # Errors
 /// [`Stranger`] when an account is there that was not made here.
 pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Result<Outcome> {
-    let folder = stack.compose_folder();
+    let container = stack.container("mattermost");
     let people = people(stack)?;
     if let Some(id) = secrets.get(ADMIN_ID) {
         if people.iter().any(|user| user.id == id) {
@@ -77,16 +77,16 @@ pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Resu
         let email = stack.settings.administrator.email.as_str();
         let arguments =
             ["user", "create", "--username", name, "--email", email, "--password", &first, "--system-admin", "--email-verified"];
-        mmctl::<User>(&folder, &arguments)?;
+        mmctl::<User>(&container, &arguments)?;
     } else if let Some(stranger) = people.iter().find(|user| user.username != name) {
         bail!(Stranger { username: stranger.username.clone() });
     } else if !is_ours(stack, secrets)? {
         bail!(Stranger { username: name.to_owned() });
     }
     let hash = bcrypt::hash_with_result(secrets.require(ADMIN_PASSWORD)?, 10)?.format_for_version(bcrypt::Version::TwoA);
-    mmctl::<User>(&folder, &["user", "change-password", name, "--password", &hash, "--hashed"])?;
+    mmctl::<User>(&container, &["user", "change-password", name, "--password", &hash, "--hashed"])?;
     // Also an account that a create was cut off in the middle of becomes what it should be.
-    mmctl::<serde_json::Value>(&folder, &["roles", "system-admin", name])?;
+    mmctl::<serde_json::Value>(&container, &["roles", "system-admin", name])?;
     let people = self::people(stack)?;
     if let Some(stranger) = people.iter().find(|user| user.username != name) {
         bail!(Stranger { username: stranger.username.clone() });
@@ -99,7 +99,7 @@ pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Resu
 }
 
 fn people(stack: &Stack) -> anyhow::Result<Vec<User>> {
-    let users = mmctl::<User>(&stack.compose_folder(), &["user", "list", "--all"])?;
+    let users = mmctl::<User>(&stack.container("mattermost"), &["user", "list", "--all"])?;
     Ok(users.into_iter().filter(|user| !user.is_bot).collect())
 }
 

@@ -19,8 +19,8 @@ pub struct Images {
 }
 
 impl Images {
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        [&self.postgres, &self.mattermost, &self.coturn].into_iter().map(String::as_str)
+    pub fn all(&self) -> [&str; 3] {
+        [&self.postgres, &self.mattermost, &self.coturn]
     }
 }
 
@@ -44,32 +44,21 @@ pub fn parse(text: &str) -> anyhow::Result<Images> {
     Ok(Images { postgres: image("postgres")?, mattermost: image("mattermost")?, coturn: image("coturn")? })
 }
 
-/// The images that are not loaded on this machine.
-pub fn missing(images: &Images) -> anyhow::Result<Vec<&str>> {
-    let mut missing = Vec::new();
-    for image in images.iter() {
-        if !docker::image_exists(image)? {
-            missing.push(image);
-        }
-    }
-    Ok(missing)
-}
-
 /// Whether every image is loaded, or its registry answers within seconds.
 pub fn within_reach(images: &Images) -> anyhow::Result<bool> {
-    let missing = missing(images)?;
+    let missing = docker::missing_images(&images.all())?;
     let Some(image) = missing.first() else { return Ok(true) };
     let ask = || process::capture(Path::new("/"), &["docker", "manifest", "inspect", image], b"", Duration::from_secs(5));
     // A timeout is an answer too: no.
     Ok(waiting("asking the registry", ask).is_ok_and(|answer| answer.success))
 }
 
-/// Pulls what is not loaded.
+/// Pulls images that are not loaded.
 ///
 /// # Errors
-/// When an image can be neither found nor pulled.
-pub fn pull(images: &Images) -> anyhow::Result<()> {
-    for image in missing(images)? {
+/// When one cannot be had.
+pub fn pull(missing: &[&str]) -> anyhow::Result<()> {
+    for image in missing {
         interrupt::check()?;
         say(&format!("Pulling {image}"));
         let mut last = String::new();

@@ -22,11 +22,49 @@ pub const WARNING: &str = "LAB: a stand-in runs in place of Mattermost. This is 
 /// Builds what is missing and returns the images.
 pub fn build() -> anyhow::Result<Images> {
     let recipes = stack::checkout()?.join("tests/lab");
-    let base = build_base()?;
-    let postgres = build_image(&recipes.join("postgres"), "postgres", &[("BASE", &base)])?;
-    let coturn = build_image(&recipes.join("coturn"), "coturn", &[("BASE", &base)])?;
-    let mattermost = build_standin(&recipes)?;
-    Ok(Images { postgres, mattermost, coturn })
+    let base = Recipe { image: format!("command-center-lab/base:{}", hash(&[SUITE.as_bytes()])), ..Recipe::default() };
+    let postgres = Recipe::of_folder(&recipes.join("postgres"), "postgres", &base.image)?;
+    let coturn = Recipe::of_folder(&recipes.join("coturn"), "coturn", &base.image)?;
+    // Cargo finds out by itself whether anything changed; Docker is asked meanwhile.
+    let (standin, missing) = std::thread::scope(|scope| {
+        let standin = scope.spawn(|| standin(&recipes));
+        let missing = docker::missing_images(&[&base.image, &postgres.image, &coturn.image]);
+        (standin.join().unwrap_or_else(|_| bail!("building the stand-in panicked")), missing)
+    });
+    let ((standin, _context), missing) = (standin?, missing?);
+    if missing.contains(&base.image.as_str()) {
+        build_base(&base.image)?;
+    }
+    for recipe in [&postgres, &coturn] {
+        if missing.contains(&recipe.image.as_str()) {
+            build_image(recipe)?;
+        }
+    }
+    if !docker::missing_images(&[&standin.image])?.is_empty() {
+        build_image(&standin)?;
+    }
+    Ok(Images { postgres: postgres.image, mattermost: standin.image, coturn: coturn.image })
+}
+
+/// A folder with a Dockerfile, and the image that it makes: tagged with the hash of all that goes into it.
+#[derive(Debug, Default)]
+struct Recipe {
+    image: String,
+    folder: PathBuf,
+    base: String,
+}
+
+impl Recipe {
+    fn of_folder(folder: &Path, name: &str, base: &str) -> anyhow::Result<Recipe> {
+        let mut parts = vec![base.as_bytes().to_vec()];
+        for file in files_below(folder)? {
+            parts.push(file.strip_prefix(folder)?.to_string_lossy().into_owned().into_bytes());
+            parts.push(std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+        }
+        let hash = hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let image = format!("command-center-lab/{name}:{hash}");
+        Ok(Recipe { image, folder: folder.to_owned(), base: base.to_owned() })
+    }
 }
 
 /// Makes the stack a lab: an override beside its compose.yaml that changes images only.
@@ -44,13 +82,9 @@ const SUITE: &str = "trixie";
 const BUILD_LIMIT: Duration = Duration::from_secs(900);
 
 /// A minimal Debian by debootstrap, imported as an image.
-fn build_base() -> anyhow::Result<String> {
-    let mirror = engine::mirror_of_this_machine();
-    let image = format!("command-center-lab/base:{}", hash(&[SUITE.as_bytes(), mirror.as_bytes()]));
-    if docker::image_exists(&image)? {
-        return Ok(image);
-    }
+fn build_base(image: &str) -> anyhow::Result<()> {
     interrupt::check()?;
+    let mirror = engine::mirror_of_this_machine();
     say(&format!("Making a base image of Debian {SUITE} with debootstrap"));
     let sudo: &[&str] = if engine::is_root() { &[] } else { &["sudo"] };
     if !process::on_path("debootstrap") && !Path::new("/usr/sbin/debootstrap").exists() {
@@ -72,35 +106,21 @@ fn build_base() -> anyhow::Result<String> {
     if !engine::is_root() {
         run(&["sudo", "rm", "-rf", "--one-file-system", &root_text], "rm")?;
     }
-    Ok(image)
+    Ok(())
 }
 
-fn build_image(recipe: &Path, name: &str, arguments: &[(&str, &str)]) -> anyhow::Result<String> {
-    let mut parts = Vec::new();
-    for (key, value) in arguments {
-        parts.push(format!("{key}={value}").into_bytes());
-    }
-    for file in files_below(recipe)? {
-        parts.push(file.strip_prefix(recipe)?.to_string_lossy().into_owned().into_bytes());
-        parts.push(std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
-    }
-    let image = format!("command-center-lab/{name}:{}", hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()));
-    if docker::image_exists(&image)? {
-        return Ok(image);
-    }
+fn build_image(recipe: &Recipe) -> anyhow::Result<()> {
     interrupt::check()?;
-    say(&format!("Building the lab's image of {name}"));
-    let recipe = recipe.to_string_lossy();
-    let arguments: Vec<String> = arguments.iter().map(|(key, value)| format!("--build-arg={key}={value}")).collect();
-    let mut argv = vec!["docker", "build", "--progress=plain", "--tag", &image];
-    argv.extend(arguments.iter().map(String::as_str));
-    argv.push(&recipe);
-    run(&argv, &format!("docker build {name}"))?;
-    Ok(image)
+    say(&format!("Building the lab's image {}", recipe.image));
+    let (base, folder) = (format!("--build-arg=BASE={}", recipe.base), recipe.folder.to_string_lossy());
+    let argv = ["docker", "build", "--progress=plain", "--tag", &recipe.image, &base, &folder];
+    run(&argv, &format!("docker build {}", recipe.image))
 }
 
 /// The stand-in is a static binary, built with this checkout's own toolchain and put into an image that holds nothing else.
-fn build_standin(recipes: &Path) -> anyhow::Result<String> {
+///
+/// Returns its recipe and the folder that the recipe lies in, which goes when it is dropped.
+fn standin(recipes: &Path) -> anyhow::Result<(Recipe, tempfile::TempDir)> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let checkout = stack::checkout()?;
     let target_folder = checkout.join("target/lab");
@@ -108,8 +128,18 @@ fn build_standin(recipes: &Path) -> anyhow::Result<String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let flags = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static";
     let argv = [
-        "env", flags, &cargo, "build", "--locked", "--quiet", "--profile=lab", "--target", TARGET, "--target-dir",
-        &target_text, "--package", "mattermost-standin", "--manifest-path", "Cargo.toml",
+        "env",
+        flags,
+        &cargo,
+        "build",
+        "--locked",
+        "--quiet",
+        "--profile=lab",
+        "--target",
+        TARGET,
+        "--target-dir",
+        &target_text,
+        "--package=mattermost-standin",
     ];
     run_in(&checkout, &argv, "building the Mattermost stand-in")?;
     let context = tempfile::Builder::new().prefix("command-center-standin-").tempdir()?;
@@ -119,7 +149,7 @@ fn build_standin(recipes: &Path) -> anyhow::Result<String> {
     for binary in ["mattermost", "mmctl"] {
         copy(&target_folder.join(TARGET).join("lab").join(binary), context.path())?;
     }
-    build_image(context.path(), "mattermost-standin", &[])
+    Ok((Recipe::of_folder(context.path(), "mattermost-standin", "scratch")?, context))
 }
 
 fn copy(file: &Path, folder: &Path) -> anyhow::Result<()> {

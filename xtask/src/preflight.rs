@@ -7,7 +7,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::certs::{self, San};
-use crate::drivers::docker::{self, Container};
+use crate::drivers::docker::{self, Container, Network};
 use crate::drivers::engine::{self, Engine, Unusable};
 use crate::drivers::{files, process};
 use crate::host::{self, Host};
@@ -63,7 +63,11 @@ pub fn all(stack: &Stack) -> Vec<Check> {
     let containers = if usable { docker::containers(None).unwrap_or_default() } else { Vec::new() };
     checks.extend(ports(stack, &containers));
     if usable {
-        checks.push(network(stack));
+        let existing = docker::network(&stack.settings.network.name);
+        checks.push(match existing {
+            Ok(existing) => network(stack, existing.as_ref()),
+            Err(error) => fail("network", error.to_string(), "see the message"),
+        });
     }
     checks.push(disk(stack));
     checks.push(modes(stack));
@@ -72,9 +76,9 @@ pub fn all(stack: &Stack) -> Vec<Check> {
 }
 
 /// What `up` must know before it writes anything: the ports and the network.
-pub fn before_writing(stack: &Stack, containers: &[Container]) -> Vec<Check> {
+pub fn before_writing(stack: &Stack, containers: &[Container], existing: Option<&Network>) -> Vec<Check> {
     let mut checks = ports(stack, containers);
-    checks.push(network(stack));
+    checks.push(network(stack, existing));
     checks.retain(|check| check.state == State::Fail);
     checks
 }
@@ -120,13 +124,9 @@ fn ports(stack: &Stack, containers: &[Container]) -> Vec<Check> {
 }
 
 /// The subnet must not overlap a route that is not this network's own, and the fixed address must be free.
-fn network(stack: &Stack) -> Check {
+fn network(stack: &Stack, existing: Option<&Network>) -> Check {
     let wanted = &stack.settings.network;
-    let existing = match docker::network(&wanted.name) {
-        Ok(existing) => existing,
-        Err(error) => return fail("network", error.to_string(), "see the message"),
-    };
-    if let Some(network) = &existing {
+    if let Some(network) = existing {
         if !network.subnets.contains(&wanted.subnet) {
             let subnets = network.subnets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let finding = format!("{} exists with {subnets}, and network.subnet says {}", wanted.name, wanted.subnet);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::error::hinted;
-use crate::settings::{self, Settings};
+use crate::settings::{self, Invalid, Settings};
 
 #[derive(Debug, Clone)]
 pub struct Stack {
@@ -41,6 +41,11 @@ impl Stack {
         format!("{}_{name}", self.settings.name)
     }
 
+    /// Name of a service's container, as Compose gives it to the first of a service.
+    pub fn container(&self, service: &str) -> String {
+        format!("{}-{service}-1", self.settings.name)
+    }
+
     /// The options that make a command be about this stack, for commands that are shown to the user.
     pub fn option(&self) -> String {
         if self.name == SITE { String::new() } else { format!(" --stack {}", self.name) }
@@ -60,6 +65,9 @@ pub fn open(name: &str) -> anyhow::Result<Stack> {
     if name == SITE {
         return Ok(Stack { name: name.to_owned(), settings: settings::load(&site)?, root: checkout });
     }
+    if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        return Err(Invalid::new(format!("{name:?} is no name of a stack"), "use lower-case letters, digits and dashes").into());
+    }
     let root = folder(&checkout, name);
     let own = root.join("stack.toml");
     let settings = if own.exists() {
@@ -73,22 +81,6 @@ pub fn open(name: &str) -> anyhow::Result<Stack> {
         ));
     };
     Ok(Stack { name: name.to_owned(), settings, root })
-}
-
-/// The stacks of this checkout that have been set up, by name.
-pub fn known() -> anyhow::Result<Vec<String>> {
-    let checkout = checkout()?;
-    let mut names = vec![SITE.to_owned()];
-    if let Ok(entries) = std::fs::read_dir(checkout.join("target/stacks")) {
-        let mut found: Vec<String> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.join("compose/compose.yaml").exists())
-            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-            .collect();
-        found.sort();
-        names.extend(found);
-    }
-    Ok(names)
 }
 
 /// The root of the checkout, whatever folder the command was started in.

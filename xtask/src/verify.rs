@@ -10,17 +10,16 @@ use crate::drivers::turn::{self, Refused, Transport};
 use crate::drivers::{docker, https};
 use crate::error::hinted;
 use crate::host::Host;
-use crate::secrets::{Secrets, TURN_SECRET};
 use crate::stack::Stack;
 
 /// Runs every proof and returns what they proved, one line each, or the first that failed.
-pub fn verify(stack: &Stack, host: &Host, secrets: &Secrets, ca_pem: &str) -> anyhow::Result<Vec<String>> {
+pub fn verify(stack: &Stack, host: &Host, turn_secret: &str, ca_pem: &str) -> anyhow::Result<Vec<String>> {
     std::thread::scope(|scope| {
         let proofs = [
             scope.spawn(|| site_answers(stack, host, ca_pem)),
             scope.spawn(|| origins_are_checked(stack, host, ca_pem)),
             scope.spawn(|| role_owns_the_schema(stack)),
-            scope.spawn(|| turn_relays_for_us_only(stack, host, secrets)),
+            scope.spawn(|| turn_relays_for_us_only(stack, host, turn_secret)),
         ];
         let results: Vec<anyhow::Result<String>> =
             proofs.into_iter().map(|proof| proof.join().unwrap_or_else(|_| bail!("a proof panicked"))).collect();
@@ -66,8 +65,8 @@ fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
     const QUERY: &str = "SELECT (SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'mattermost' AND NOT s.ssl), \
                          (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'), \
                          (SELECT datdba::regrole::text FROM pg_database WHERE datname = 'mattermost')";
-    let arguments = ["exec", "-T", "postgres", "psql", "-U", "postgres", "-d", "mattermost", "-Atqc", QUERY];
-    let answer = docker::compose(&stack.compose_folder(), &arguments, b"", Duration::from_secs(20))?;
+    let container = stack.container("postgres");
+    let answer = docker::try_docker(&["exec", &container, "psql", "-U", "postgres", "-d", "mattermost", "-Atqc", QUERY])?;
     if !answer.success {
         bail!("cannot ask PostgreSQL: {}", answer.complaint());
     }
@@ -84,12 +83,12 @@ fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
 
 /// An allocation over UDP and over TCP with credentials as Mattermost mints them, a channel to the call media port, and
 /// a refusal for somebody who does not know the secret.
-fn turn_relays_for_us_only(stack: &Stack, host: &Host, secrets: &Secrets) -> anyhow::Result<String> {
+fn turn_relays_for_us_only(stack: &Stack, host: &Host, turn_secret: &str) -> anyhow::Result<String> {
     const LIMIT: Duration = Duration::from_secs(5);
     let server = SocketAddr::from((host.lan_ip(), stack.settings.ports.turn));
     let media = SocketAddr::from((host.lan_ip(), stack.settings.ports.calls));
     let expiry = OffsetDateTime::now_utc().unix_timestamp() + 60;
-    let good = turn::credentials(secrets.require(TURN_SECRET)?, "xtask", expiry)?;
+    let good = turn::credentials(turn_secret, "xtask", expiry)?;
     for transport in [Transport::Udp, Transport::Tcp] {
         let what = || format!("TURN over {transport}");
         let mut session = turn::allocate(server, transport, &good, LIMIT).with_context(what)?;

@@ -3,7 +3,7 @@
 # Arguments: the server's, with or without the program's name in front.
 set -Eeuo pipefail
 
-# shellcheck source=docker-entrypoint.sh
+# shellcheck source=/dev/null
 . /usr/local/bin/docker-entrypoint.sh
 
 if [[ ${1:-} == postgres ]]; then

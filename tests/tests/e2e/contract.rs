@@ -121,6 +121,7 @@ impl Contract {
 
         self.mmctl_until(mmctl, "user create --email q@cicd.local");
         let administrator = self
+            .comparison
             .bound
             .get("fqojc7yb4b8ourmi6wzsm1ixwr")
             .cloned()
@@ -343,6 +344,7 @@ impl Contract {
             return origin.clone();
         }
         let bound = self
+            .comparison
             .bound
             .iter()
             .filter(|(it, _)| recorded.contains(it.as_str()));

@@ -35,7 +35,7 @@ pub struct Ci {
 }
 
 pub fn e2e(args: E2e) -> anyhow::Result<ExitCode> {
-    engine::ensure(args.yes)?;
+    engine::ensure(engine::probe()?, args.yes)?;
     run_e2e(&shell()?, args.filter.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -44,7 +44,7 @@ pub fn ci(args: Ci) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let sh = shell()?;
     let cargo = cargo();
-    engine::ensure(args.yes)?;
+    engine::ensure(engine::probe()?, args.yes)?;
     cmd!(sh, "{cargo} fmt --all --check").run().context("run `cargo fmt --all`")?;
     cmd!(sh, "{cargo} clippy --locked --workspace --all-targets -- -D warnings").run()?;
     cmd!(sh, "{cargo} test --locked --workspace").run()?;

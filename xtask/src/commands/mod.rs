@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
-use crate::drivers::docker;
+use crate::drivers::docker::{self, Container};
 use crate::error::hinted;
 use crate::stack::{self, LAB, SITE, Stack};
 
@@ -70,7 +70,8 @@ fn present(name: Option<&str>) -> anyhow::Result<Stack> {
     if let Some(name) = name {
         return stack::open(name);
     }
-    match set_up()?.as_slice() {
+    // A dead engine means that nothing is set up.
+    match set_up(&docker::containers(None).unwrap_or_default())?.as_slice() {
         [] => stack::open(SITE),
         [name] => stack::open(name),
         _ => Err(hinted(
@@ -80,9 +81,8 @@ fn present(name: Option<&str>) -> anyhow::Result<Stack> {
     }
 }
 
-/// Which of site and lab have containers. A dead engine means none.
-fn set_up() -> anyhow::Result<Vec<&'static str>> {
-    let Ok(containers) = docker::containers(None) else { return Ok(Vec::new()) };
+/// Which of site and lab have containers.
+fn set_up(containers: &[Container]) -> anyhow::Result<Vec<&'static str>> {
     let checkout = stack::checkout()?;
     let lab = checkout.join("target/stacks").join(LAB).join("compose");
     let has = |folder: &std::path::Path| containers.iter().any(|container| container.folder == folder);

@@ -39,7 +39,7 @@ pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     let names = match name {
         Some(name) => vec![name.to_owned()],
         None => {
-            let set_up = super::set_up()?;
+            let set_up = super::set_up(&docker::containers(None)?)?;
             if set_up.is_empty() { vec![SITE.to_owned()] } else { set_up.into_iter().map(str::to_owned).collect() }
         }
     };

@@ -1,5 +1,5 @@
-use std::net::Ipv4Addr;
 use std::process::ExitCode;
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -46,9 +46,17 @@ pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     // Wrong settings are said before anything is asked or installed.
     stack::open(name.unwrap_or(SITE))?;
     interrupt::listen()?;
-    let engine = engine::ensure(args.yes)?;
-    let (stack, use_lab) = choose(args.images, name)?;
-    let result = bring_up(&stack, use_lab, &engine);
+    // Docker's answers take a tenth of a second each, so questions that do not need each other are asked side by side.
+    let (probed, containers) = std::thread::scope(|scope| {
+        let containers = scope.spawn(|| docker::containers(None));
+        (engine::probe(), joined(containers))
+    });
+    let probed = probed?;
+    let containers = if probed.is_ok() { containers } else { Ok(Vec::new()) };
+    let engine = engine::ensure(probed, args.yes)?;
+    let containers = containers?;
+    let (stack, use_lab) = choose(args.images, name, &containers)?;
+    let result = bring_up(&stack, use_lab, &engine, &containers);
     if interrupt::interrupted() {
         return Err(interrupted(&stack));
     }
@@ -57,12 +65,12 @@ pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
 }
 
 /// The stack and whether it runs the lab's images. The lab's stack is never the site's.
-fn choose(source: Source, name: Option<&str>) -> anyhow::Result<(Stack, bool)> {
+fn choose(source: Source, name: Option<&str>, containers: &[Container]) -> anyhow::Result<(Stack, bool)> {
     let lab = match source {
         Source::Registry => false,
         Source::Lab => true,
         // What is set up stays what it is: an answer of the registry must not move people from one stack to another.
-        Source::Auto => match (name, super::set_up()?.as_slice()) {
+        Source::Auto => match (name, super::set_up(containers)?.as_slice()) {
             (None, [SITE]) => false,
             (None, [LAB]) => true,
             _ => !images::within_reach(&images::pinned()?)?,
@@ -84,7 +92,12 @@ fn choose(source: Source, name: Option<&str>) -> anyhow::Result<(Stack, bool)> {
     Ok((stack, lab))
 }
 
-fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine) -> anyhow::Result<()> {
+fn bring_up(
+    stack: &Stack,
+    use_lab: bool,
+    engine: &engine::Engine,
+    containers: &[Container],
+) -> anyhow::Result<()> {
     if use_lab {
         say(lab::WARNING);
     }
@@ -93,30 +106,34 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine) -> anyhow::Re
     if host.is_loopback_only() {
         say("warning: this host has no LAN address; the command center will be reachable from here only");
     }
-    let containers = docker::containers(None)?;
-    if let Some(check) = preflight::before_writing(stack, &containers).into_iter().next() {
+    let network = &stack.settings.network;
+    let pinned = images::pinned()?;
+    let (existing, missing) = std::thread::scope(|scope| {
+        let existing = scope.spawn(|| docker::network(&network.name));
+        let missing = if use_lab { Ok(Vec::new()) } else { docker::missing_images(&pinned.all()) };
+        (joined(existing), missing)
+    });
+    let (existing, missing) = (existing?, missing?);
+    if let Some(check) = preflight::before_writing(stack, containers, existing.as_ref()).into_iter().next() {
         return Err(hinted(anyhow::anyhow!(check.finding), check.fix));
     }
-    let images = if use_lab { lab::build()? } else { images::pinned()? };
-    if !use_lab {
-        images::pull(&images)?;
-    }
+    images::pull(&missing)?;
+    let lab_images = if use_lab { Some(lab::build()?) } else { None };
 
     let _lock = files::lock(&stack.root.join("env"), "up")?;
     interrupt::check()?;
     let changes = prepare(stack, &host)?;
-    if use_lab {
-        lab::write_override(stack, &images)?;
+    if let Some(images) = &lab_images {
+        lab::write_override(stack, images)?;
     }
     for change in &changes.lines {
         say(change);
     }
-    let network = &stack.settings.network;
-    if docker::network(&network.name)?.is_none() {
+    if existing.is_none() {
         docker::create_network(&network.name, network.subnet, &stack.settings.name)?;
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
-    let before = own(&containers, stack);
+    let before = own(containers, stack);
     let after = start(stack, &changes.secrets)?;
     let recreated: Vec<&str> = after
         .iter()
@@ -126,14 +143,22 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine) -> anyhow::Re
 
     interrupt::check()?;
     let mut secrets = changes.secrets;
-    let administrator = match admin::ensure(stack, &mut secrets, &super::today()?) {
+    let turn_secret = secrets.require(secrets::TURN_SECRET)?.to_owned();
+    let today = super::today()?;
+    let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
+    // The proofs need no account, so they run while the first one is made.
+    let (administrator, proofs) = waiting("using every server once", || {
+        std::thread::scope(|scope| {
+            let proofs = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
+            (admin::ensure(stack, &mut secrets, &today), joined(proofs))
+        })
+    });
+    let administrator = match administrator {
         Ok(outcome) => outcome,
         Err(error) if error.is::<Stranger>() => return Err(stop_for_stranger(stack, error)),
         Err(error) => return Err(error),
     };
-    let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
-    let proofs = waiting("using every server once", || verify::verify(stack, &host, &secrets, &ca))?;
-    for proof in proofs {
+    for proof in proofs? {
         say(&format!("  proven: {proof}"));
     }
     if changes.lines.is_empty() && recreated.is_empty() && administrator == Outcome::Known {
@@ -142,6 +167,10 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine) -> anyhow::Re
         say(&format!("started: {}", recreated.join(", ")));
     }
     summary(stack, &host, &ca)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
 }
 
 pub(super) struct Changes {
@@ -315,7 +344,6 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
     if !stack.is_lab() {
         println!("note: without a license, Mattermost allows calls in direct messages only");
     }
-    debug_assert!(host.lan_ip() != Ipv4Addr::UNSPECIFIED);
     Ok(())
 }
 

@@ -114,9 +114,19 @@ pub fn containers(project: Option<&str>) -> anyhow::Result<Vec<Container>> {
     Ok(containers)
 }
 
-pub fn image_exists(image: &str) -> anyhow::Result<bool> {
-    let answer = try_docker(&["image", "inspect", "--format", "{{.Id}}", image])?;
-    found(&answer, &format!("docker image inspect {image}"))
+/// The images that are not loaded. One call answers when none is missing.
+pub fn missing_images<'a>(images: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
+    if try_docker(&[&["image", "inspect", "--format", "{{.Id}}"], images].concat())?.success {
+        return Ok(Vec::new());
+    }
+    let mut missing = Vec::new();
+    for image in images {
+        let answer = try_docker(&["image", "inspect", "--format", "{{.Id}}", image])?;
+        if !found(&answer, &format!("docker image inspect {image}"))? {
+            missing.push(*image);
+        }
+    }
+    Ok(missing)
 }
 
 pub fn volume_exists(volume: &str) -> anyhow::Result<bool> {

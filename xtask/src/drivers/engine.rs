@@ -35,18 +35,23 @@ pub fn probe() -> anyhow::Result<Result<Engine, Unusable>> {
     if !process::on_path("docker") {
         return Ok(Err(Unusable::NotInstalled));
     }
-    let compose = docker::try_docker(&["compose", "version", "--short"])?;
+    // The two programs take their time to start, so they start side by side.
+    let (compose, server) = std::thread::scope(|scope| {
+        let compose = scope.spawn(|| docker::try_docker(&["compose", "version", "--short"]));
+        let server = docker::try_docker(&["version", "--format", "{{json .Server}}"]);
+        (compose.join().unwrap_or_else(|_| bail!("asking Compose panicked")), server)
+    });
+    let (compose, answer) = (compose?, server?);
     if !compose.success {
         return Ok(Err(Unusable::NotInstalled));
     }
     let compose = compose.stdout.trim().trim_start_matches('v').to_owned();
-    let answer = docker::try_docker(&["version", "--format", "{{json .Server}}"])?;
-    let server: Option<Value> = serde_json::from_str(&answer.stdout).ok();
-    let version = server.as_ref().and_then(|server| server["Version"].as_str());
-    let Some(engine) = version.filter(|_| answer.success).map(str::to_owned) else {
+    let server: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
+    let Some(engine) = server["Version"].as_str().filter(|_| answer.success) else {
         let complaint = answer.complaint();
         if let Ok(host) = std::env::var("DOCKER_HOST") {
-            return unsuitable(format!("the engine at DOCKER_HOST={host} does not answer: {complaint}"), "start that engine, or unset DOCKER_HOST");
+            let what = format!("the engine at DOCKER_HOST={host} does not answer: {complaint}");
+            return unsuitable(what, "start that engine, or unset DOCKER_HOST");
         }
         if complaint.contains("permission denied") {
             let fix = "`sudo usermod -aG docker $USER`, log out and in again, and run this once more";
@@ -54,33 +59,32 @@ pub fn probe() -> anyhow::Result<Result<Engine, Unusable>> {
         }
         return Ok(Err(Unusable::NotRunning));
     };
-    if at_least(&engine, (25, 0)).is_some_and(|enough| !enough) {
+    if at_least(engine, (25, 0)).is_some_and(|enough| !enough) {
         return unsuitable(format!("Docker Engine {engine} is too old"), "install 25.0 or later");
     }
     if at_least(&compose, (2, 24)).is_some_and(|enough| !enough) {
         return unsuitable(format!("Docker Compose {compose} is too old"), "install 2.24 or later");
     }
-    let info = docker::try_docker(&["info", "--format", "{{.OperatingSystem}}|{{join .SecurityOptions \",\"}}"])?.stdout;
-    if info.contains("Docker Desktop") {
+    if server["Platform"]["Name"].as_str().is_some_and(|platform| platform.contains("Docker Desktop")) {
         let fix = "use Docker Engine on a Linux host: Desktop's containers cannot listen on the host's addresses, so TURN cannot work";
         return unsuitable("this is Docker Desktop".to_owned(), fix);
     }
-    if info.contains("name=rootless") {
+    if server["Components"].to_string().contains("rootlesskit") {
         let fix = "use a rootful engine: rootless networking hides the addresses that calls need";
         return unsuitable("this engine is rootless".to_owned(), fix);
     }
-    Ok(Ok(Engine { engine, compose }))
+    Ok(Ok(Engine { engine: engine.to_owned(), compose }))
 }
 
-/// A working engine, installed and started first when that is wanted.
+/// A working engine, installed and started first when that is wanted. `probed` is what [`probe`] said.
 ///
 /// # Errors
 /// With the steps to take, when there is none and this cannot or may not make one.
-pub fn ensure(yes: bool) -> anyhow::Result<Engine> {
+pub fn ensure(mut probed: Result<Engine, Unusable>, yes: bool) -> anyhow::Result<Engine> {
     let mut steps_left = 2;
     loop {
         interrupt::check()?;
-        let unusable = match probe()? {
+        let unusable = match probed {
             Ok(engine) => return Ok(engine),
             Err(unusable) => unusable,
         };
@@ -95,6 +99,7 @@ pub fn ensure(yes: bool) -> anyhow::Result<Engine> {
             Unusable::NotInstalled => install(yes)?,
             _ => start(yes)?,
         }
+        probed = probe()?;
     }
 }
 

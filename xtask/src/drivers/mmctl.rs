@@ -1,4 +1,5 @@
-//! mmctl, inside the container, over the local socket: no password and no token is needed.
+//! mmctl, inside the container, over the local socket: no password and no token is needed. By `docker exec`, which starts
+//! half a tenth of a second sooner than `docker compose exec`.
 //!
 //! Recorded from Mattermost 11.6: output is an object, an array, `null` or nothing, whatever the command; counts and
 //! complaints go to stderr, which is no sign of failure. The exit status is.
@@ -10,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::docker;
+use super::process;
 
 /// One call takes 0.2 s, nearly all of it starting processes; a bot that owns itself never answers.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -19,14 +20,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When it fails, with its own words, or is not done within 30 s.
-pub fn mmctl<T: DeserializeOwned>(compose_folder: &Path, arguments: &[&str]) -> anyhow::Result<Vec<T>> {
-    let mut argv = vec!["exec", "-T", "mattermost", "mmctl", "--local", "--json"];
+pub fn mmctl<T: DeserializeOwned>(container: &str, arguments: &[&str]) -> anyhow::Result<Vec<T>> {
+    let mut argv = vec!["docker", "exec", container, "mmctl", "--local", "--json"];
     argv.extend(arguments);
     // Values of flags may be long or private; the words before the first flag name the call.
     let call = arguments.iter().take_while(|argument| !argument.starts_with("--")).copied().collect::<Vec<_>>().join(" ");
-    let answer = docker::compose(compose_folder, &argv, b"", LIMIT).map_err(|_| {
-        anyhow::anyhow!("`mmctl {call}` was not done after {} s", LIMIT.as_secs())
-    })?;
+    let answer = process::capture(Path::new("/"), &argv, b"", LIMIT)
+        .map_err(|_| anyhow::anyhow!("`mmctl {call}` was not done after {} s", LIMIT.as_secs()))?;
     if !answer.success {
         bail!("`mmctl {call}`: {}", complaint(&answer.stderr));
     }

@@ -18,7 +18,7 @@ pub fn waiting<T>(what: &str, step: impl FnOnce() -> T) -> T {
             let mut pause = Duration::from_secs(2);
             while wait.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 eprintln!("  … {what} ({} s)", start.elapsed().as_secs());
-                pause = Duration::from_secs(5);
+                pause = Duration::from_secs(10);
             }
         });
         let result = step();

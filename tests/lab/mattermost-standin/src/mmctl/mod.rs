@@ -36,11 +36,18 @@ async fn run(server: &Server, arguments: &[String], _stdin: &[u8]) -> Reply {
         // The real one shows help for a subcommand that it does not know, and calls that a success.
         return Reply::shown(help::of_group(group, commands));
     };
-    let args = match args::parse(arguments, flags(group, command)) {
+    let name = format!("{group} {command}");
+    let Some(flags) = flags(group, command) else {
+        return Reply::not_covered(&name);
+    };
+    let args = match args::parse(arguments, flags) {
         Ok(it) => it,
         Err(error) => return Reply::failed(error),
     };
-    let reply = match (*group, *command) {
+    if !args.json && !prints_text(group, command) {
+        return Reply::not_covered(&format!("{name} without --json"));
+    }
+    match (*group, *command) {
         ("bot", "assign") => bot::assign(server, &args).await,
         ("bot", "create") => Reply::local_mode_refused(),
         ("bot", "disable") => bot::set_active(server, &args, false).await,
@@ -71,34 +78,40 @@ async fn run(server: &Server, arguments: &[String], _stdin: &[u8]) -> Reply {
         ("webhook", "list") if args.positional.is_empty() => {
             Reply::list(Vec::new()).counted("webhooks")
         }
-        _ => Reply::not_covered(&words.join(" ")),
-    };
-    if args.json || reply.is_plain() {
-        reply
-    } else {
-        Reply::not_covered(&format!("{group} {command} without --json"))
+        _ => Reply::not_covered(&format!("{name} in this form")),
     }
 }
 
-/// A command's own flags, as far as the stand-in covers them. `=` marks one that takes a value.
-fn flags(group: &str, command: &str) -> &'static [&'static str] {
-    match (group, command) {
+/// What is recorded without --json, or has nothing but an error or an empty list to print.
+fn prints_text(group: &str, command: &str) -> bool {
+    matches!(
+        (group, command),
+        ("bot", "create")
+            | ("command" | "plugin" | "team" | "webhook", "list")
+            | ("config", "get")
+            | ("system", "status" | "version")
+    )
+}
+
+/// The flags of a command that the stand-in covers. `=` marks one that takes a value.
+fn flags(group: &str, command: &str) -> Option<&'static [&'static str]> {
+    Some(match (group, command) {
         ("bot", "create") => &["--display-name=", "--description=", "--with-token"],
         ("bot", "list") => &["--all", "--orphaned"],
         ("bot", "update") => &["--username=", "--display-name=", "--description="],
         ("user", "change-password") => &["--password=", "--hashed", "--current="],
         ("user", "convert") => &["--bot", "--user"],
-        ("user", "create") => &[
-            "--email=",
-            "--username=",
-            "--password=",
-            "--system-admin",
-            "--email-verified",
-            "--disable-welcome-email",
-        ],
+        ("user", "create") => user::CREATE_FLAGS,
         ("user", "list") => &["--all", "--inactive", "--team="],
-        _ => &[],
-    }
+        ("bot", "assign" | "disable" | "enable")
+        | ("command" | "plugin" | "team" | "webhook", "list")
+        | ("config" | "license", "get")
+        | ("roles", "member" | "system-admin")
+        | ("system", "status" | "version")
+        | ("token", "generate" | "list")
+        | ("user", "activate" | "deactivate" | "search" | "verify") => &[],
+        _ => return None,
+    })
 }
 
 /// Opens the socket, which only the server's own user may use.

@@ -9,8 +9,8 @@ use crate::log;
 pub struct Reply {
     failed: bool,
     shape: Shape,
-    /// What is printed without --json, where the stand-in knows it.
-    plain: Option<String>,
+    /// What is printed without --json.
+    plain: String,
     stderr: String,
 }
 
@@ -33,16 +33,14 @@ impl Reply {
 
     /// An array, or `null` when it is empty.
     pub fn list(values: Vec<Value>) -> Reply {
-        let plain = values.is_empty().then(String::new);
         Reply {
             shape: Shape::List(values),
-            plain,
             ..Reply::default()
         }
     }
 
     pub fn with_plain(mut self, text: String) -> Reply {
-        self.plain = Some(text);
+        self.plain = text;
         self
     }
 
@@ -50,7 +48,7 @@ impl Reply {
     pub fn shown(text: String) -> Reply {
         Reply {
             shape: Shape::Nothing,
-            plain: Some(text),
+            plain: text,
             ..Reply::default()
         }
     }
@@ -79,7 +77,6 @@ impl Reply {
     /// Ends with an error; what was collected before is still printed.
     pub fn and_failed(mut self, message: &str) -> Reply {
         self.failed = true;
-        self.plain = Some(self.plain.unwrap_or_default());
         self.stderr.push_str(&format!("Error: {message}\n"));
         self
     }
@@ -100,13 +97,8 @@ impl Reply {
         Reply {
             failed: true,
             stderr: text,
-            plain: Some(String::new()),
             ..Reply::default()
         }
-    }
-
-    pub fn is_plain(&self) -> bool {
-        self.plain.is_some()
     }
 
     pub fn encode(&self, with_json: bool) -> Value {
@@ -114,7 +106,7 @@ impl Reply {
             Shape::Single(value) if with_json => pretty(value),
             Shape::List(values) if with_json && values.is_empty() => "null\n".to_owned(),
             Shape::List(values) if with_json => pretty(&Value::from(values.as_slice())),
-            _ => self.plain.clone().unwrap_or_default(),
+            _ => self.plain.clone(),
         };
         json!({"exit": u8::from(self.failed), "stdout": stdout, "stderr": self.stderr})
     }

@@ -10,7 +10,26 @@ use crate::app_error::AppError;
 use crate::store::User;
 use crate::{Server, log};
 
+/// The last five are Mattermost's and refused here.
+pub const CREATE_FLAGS: &[&str] = &[
+    "--email=",
+    "--username=",
+    "--password=",
+    "--system-admin",
+    "--email-verified",
+    "--disable-welcome-email",
+    "--guest",
+    "--nickname=",
+    "--firstname=",
+    "--lastname=",
+    "--locale=",
+];
+
 pub async fn create(server: &Server, args: &Args) -> Reply {
+    let refused = CREATE_FLAGS[6..].iter().map(|it| it.trim_end_matches('='));
+    if let Some(flag) = refused.into_iter().find(|it| args.has(it)) {
+        return Reply::not_covered(&format!("user create {flag}"));
+    }
     let account = match new_account(args) {
         Ok(it) => it,
         Err(message) => return Reply::failed(message),

@@ -1,0 +1,3 @@
+//! Whole stacks, booted in Docker and used as clients use them.
+
+mod contract;
