@@ -42,7 +42,11 @@ pub struct Stranger {
 
 impl std::fmt::Display for Stranger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the account {:?} was there before the administrator's: somebody was faster, and may be system administrator", self.username)
+        write!(
+            f,
+            "the account {:?} was there before the administrator's: somebody was faster, and may be system administrator",
+            self.username
+        )
     }
 }
 
@@ -65,7 +69,10 @@ pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Resu
         }
         return Err(hinted(
             anyhow::anyhow!("secrets.env knows the administrator {id}, and this database does not"),
-            format!("the database is another one than before: restore the right one, or remove the line {ADMIN_ID} from {}", secrets::path(&stack.root).display()),
+            format!(
+                "the database is another one than before: restore the right one, or remove the line {ADMIN_ID} from {}",
+                secrets::path(&stack.root).display()
+            ),
         ));
     }
     let path = secrets::path(&stack.root);
@@ -75,15 +82,26 @@ pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Resu
         secrets.set(ADMIN_FIRST_PASSWORD, &first, today);
         secrets.save(&path)?;
         let email = stack.settings.administrator.email.as_str();
-        let arguments =
-            ["user", "create", "--username", name, "--email", email, "--password", &first, "--system-admin", "--email-verified"];
+        let arguments = [
+            "user",
+            "create",
+            "--username",
+            name,
+            "--email",
+            email,
+            "--password",
+            &first,
+            "--system-admin",
+            "--email-verified",
+        ];
         mmctl::<User>(&container, &arguments)?;
     } else if let Some(stranger) = people.iter().find(|user| user.username != name) {
         bail!(Stranger { username: stranger.username.clone() });
     } else if !is_ours(stack, secrets)? {
         bail!(Stranger { username: name.to_owned() });
     }
-    let hash = bcrypt::hash_with_result(secrets.require(ADMIN_PASSWORD)?, 10)?.format_for_version(bcrypt::Version::TwoA);
+    let hash =
+        bcrypt::hash_with_result(secrets.require(ADMIN_PASSWORD)?, 10)?.format_for_version(bcrypt::Version::TwoA);
     mmctl::<User>(&container, &["user", "change-password", name, "--password", &hash, "--hashed"])?;
     // Also an account that a create was cut off in the middle of becomes what it should be.
     mmctl::<serde_json::Value>(&container, &["roles", "system-admin", name])?;

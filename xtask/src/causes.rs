@@ -24,13 +24,8 @@ pub fn of(text: &str) -> Option<Cause> {
             "the database has another password than env/secrets.env",
             "bring back the secrets.env that the volume was made with; or, to give the role the present password, run this: docker compose exec postgres psql -U postgres -f /docker-entrypoint-initdb.d/10-mattermost.sql",
         ),
-        ("role \"mattermost\" does not exist", "the first start of PostgreSQL was cut off before its role was made", REPAIR_FIX),
-        ("database \"mattermost\" does not exist", "the first start of PostgreSQL was cut off before its database was made", REPAIR_FIX),
-        (
-            "could not open file \"global/pg_control\"",
-            "the first start of PostgreSQL was cut off while it made its files",
-            "nothing was ever stored there: `cargo xtask down --volumes`, then `cargo xtask up`",
-        ),
+        ("role \"mattermost\" does not exist", "somebody removed the database's role", REPAIR_FIX),
+        ("database \"mattermost\" does not exist", "somebody removed the database", REPAIR_FIX),
         (
             "database files are incompatible with server",
             "the data volume was made by another major version of PostgreSQL",
@@ -38,10 +33,26 @@ pub fn of(text: &str) -> Option<Cause> {
         ),
         ("port is already allocated", "another container holds the port", "`cargo xtask doctor` says which"),
         ("address already in use", "another process holds the port", "`cargo xtask doctor` says which"),
-        ("x509: certificate", "the certificate that PostgreSQL presents is not one that Mattermost accepts", "`cargo xtask certs --renew`"),
-        ("Cannot assign requested address", "this host does not have the LAN address any more", "`cargo xtask up` renders the present one"),
-        ("Cannot find config file", "coturn cannot read its configuration", "`cargo xtask render`, then `cargo xtask up`"),
-        ("no space left on device", "the disk is full", "free some space; `cargo xtask doctor` shows how much there is"),
+        (
+            "x509: certificate",
+            "the certificate that PostgreSQL presents is not one that Mattermost accepts",
+            "`cargo xtask certs --renew`",
+        ),
+        (
+            "Cannot assign requested address",
+            "this host does not have the LAN address any more",
+            "`cargo xtask up` renders the present one",
+        ),
+        (
+            "Cannot find config file",
+            "coturn cannot read its configuration",
+            "`cargo xtask render`, then `cargo xtask up`",
+        ),
+        (
+            "no space left on device",
+            "the disk is full",
+            "free some space; `cargo xtask doctor` shows how much there is",
+        ),
     ];
     let text = text.to_lowercase();
     let known = KNOWN.iter().find(|(pattern, _, _)| text.contains(&pattern.to_lowercase()));

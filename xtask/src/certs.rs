@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, SanType, SerialNumber,
 };
 use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
@@ -192,7 +192,10 @@ fn load_ca(root: &Path, now: OffsetDateTime) -> anyhow::Result<Option<Ca>> {
         .with_context(|| format!("{} is no private key that can be used", key_path.display()))
         .hint("use a PKCS#8 PEM, ECDSA P-256 if you can")?;
     let unusable = |what: &str| {
-        hinted(anyhow::anyhow!("{}: {what}", path.display()), "nothing was replaced; put the right CA there, or move both files away")
+        hinted(
+            anyhow::anyhow!("{}: {what}", path.display()),
+            "nothing was replaced; put the right CA there, or move both files away",
+        )
     };
     let der = der(&pem).map_err(|_| unusable("is no PEM certificate"))?;
     let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| unusable("is no X.509 certificate"))?;

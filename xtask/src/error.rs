@@ -51,7 +51,9 @@ pub fn report(error: &anyhow::Error) -> u8 {
         }
     }
     let invalid = find::<Invalid>(error);
-    if let Some(hint) = invalid.map(|invalid| &invalid.hint).or_else(|| find::<Hinted>(error).map(|hinted| &hinted.hint)) {
+    if let Some(hint) =
+        invalid.map(|invalid| &invalid.hint).or_else(|| find::<Hinted>(error).map(|hinted| &hinted.hint))
+    {
         eprintln!("hint: {hint}");
     }
     if invalid.is_some() { 2 } else { 1 }

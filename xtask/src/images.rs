@@ -48,7 +48,8 @@ pub fn parse(text: &str) -> anyhow::Result<Images> {
 pub fn within_reach(images: &Images) -> anyhow::Result<bool> {
     let missing = docker::missing_images(&images.all())?;
     let Some(image) = missing.first() else { return Ok(true) };
-    let ask = || process::capture(Path::new("/"), &["docker", "manifest", "inspect", image], b"", Duration::from_secs(5));
+    let ask =
+        || process::capture(Path::new("/"), &["docker", "manifest", "inspect", image], b"", Duration::from_secs(5));
     // A timeout is an answer too: no.
     Ok(waiting("asking the registry", ask).is_ok_and(|answer| answer.success))
 }

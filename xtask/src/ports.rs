@@ -71,9 +71,8 @@ pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
             None => {
                 let Some(inode) = sockets.get(&(port.protocol, port.number)) else { continue };
                 let process = owners.get_or_insert_with(processes).get(inode);
-                let inside = process.and_then(|process| {
-                    containers.iter().find(|container| process.cgroup.contains(&container.id))
-                });
+                let inside = process
+                    .and_then(|process| containers.iter().find(|container| process.cgroup.contains(&container.id)));
                 if inside.is_none() {
                     let holder = match process {
                         Some(process) => format!("process {} ({})", process.pid, process.name),

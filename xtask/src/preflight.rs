@@ -95,7 +95,9 @@ fn engine_missing(unusable: Unusable) -> Check {
         Unusable::NotInstalled => {
             fail("engine", "there is no Docker engine with Compose", "`cargo xtask up` offers to install one")
         }
-        Unusable::NotRunning => fail("engine", "Docker's daemon does not answer", "`cargo xtask up` offers to start it"),
+        Unusable::NotRunning => {
+            fail("engine", "Docker's daemon does not answer", "`cargo xtask up` offers to start it")
+        }
         Unusable::Unsuitable { what, fix } => fail("engine", what, fix),
     }
 }
@@ -117,7 +119,8 @@ fn ports(stack: &Stack, containers: &[Container]) -> Vec<Check> {
         return vec![ok("ports", format!("{} are free or the stack's own", list.join(", ")))];
     }
     let row = |taken: ports::Taken| {
-        let finding = format!("{}: {}/{} is held by {}", taken.port.key, taken.port.number, taken.port.protocol, taken.holder);
+        let finding =
+            format!("{}: {}/{} is held by {}", taken.port.key, taken.port.number, taken.port.protocol, taken.holder);
         fail("ports", finding, taken.fix)
     };
     taken.into_iter().map(row).collect()
@@ -141,13 +144,16 @@ fn network(stack: &Stack, existing: Option<&Network>) -> Check {
         }
         return ok("network", format!("{} is there, {}", wanted.name, wanted.subnet));
     }
-    let overlapping = host::routes().unwrap_or_default().into_iter().find(|route| {
-        route.subnet.prefix > 0 && route.subnet.overlaps(&wanted.subnet)
-    });
+    let overlapping = host::routes()
+        .unwrap_or_default()
+        .into_iter()
+        .find(|route| route.subnet.prefix > 0 && route.subnet.overlaps(&wanted.subnet));
     match overlapping {
         Some(route) => {
-            let finding =
-                format!("network.subnet: {} overlaps this host's route to {} by {}", wanted.subnet, route.subnet, route.interface);
+            let finding = format!(
+                "network.subnet: {} overlaps this host's route to {} by {}",
+                wanted.subnet, route.subnet, route.interface
+            );
             fail("network", finding, "choose another private range in stack.toml, such as 172.29.0.0/24")
         }
         None => ok("network", format!("{} will be made, {}", wanted.name, wanted.subnet)),
@@ -162,7 +168,12 @@ fn disk(stack: &Stack) -> Check {
     let docker = Path::new("/var/lib/docker");
     let folder = if docker.exists() { docker } else { &stack.root };
     let text = folder.to_string_lossy();
-    let answer = process::capture(Path::new("/"), &["df", "--output=avail", "--block-size=1", &text], b"", Duration::from_secs(5));
+    let answer = process::capture(
+        Path::new("/"),
+        &["df", "--output=avail", "--block-size=1", &text],
+        b"",
+        Duration::from_secs(5),
+    );
     let free = answer.ok().and_then(|answer| answer.stdout.lines().nth(1)?.trim().parse::<u64>().ok());
     let fix = "free some space, or move Docker's data (data-root in /etc/docker/daemon.json)";
     match free {
@@ -229,7 +240,9 @@ fn rendered(stack: &Stack) -> Check {
     match crate::render::tracked(&stack.settings) {
         Ok(files) => match crate::render::check(&files, &stack.root)[..] {
             [] => ok(NAME, "compose.yaml is what stack.toml says"),
-            _ if stack.name != SITE && !stack.compose_folder().exists() => warn(NAME, "not rendered yet", "cargo xtask up"),
+            _ if stack.name != SITE && !stack.compose_folder().exists() => {
+                warn(NAME, "not rendered yet", "cargo xtask up")
+            }
             _ => warn(NAME, "compose.yaml is not what stack.toml says", format!("cargo xtask render{option}")),
         },
         Err(error) => fail(NAME, format!("{error:#}"), "see the message"),

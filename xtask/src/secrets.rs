@@ -131,8 +131,7 @@ impl Secrets {
     }
 
     pub fn set(&mut self, name: &str, value: &str, date: &str) {
-        let line =
-            Line::Secret { name: name.to_owned(), value: value.to_owned(), date: Some(date.to_owned()) };
+        let line = Line::Secret { name: name.to_owned(), value: value.to_owned(), date: Some(date.to_owned()) };
         match self.values.get(name) {
             Some(index) => self.lines[*index] = line,
             None => {
@@ -217,7 +216,8 @@ pub fn ensure(
         return Ok((secrets, Vec::new()));
     }
     if secrets.lines.is_empty() {
-        let header = "# Secrets of this command center. Back this file up with the data: one is of no use without the other.";
+        let header =
+            "# Secrets of this command center. Back this file up with the data: one is of no use without the other.";
         secrets.lines.push(Line::Text(header.to_owned()));
     }
     for secret in &missing {

@@ -66,7 +66,11 @@ pub fn open(name: &str) -> anyhow::Result<Stack> {
         return Ok(Stack { name: name.to_owned(), settings: settings::load(&site)?, root: checkout });
     }
     if !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
-        return Err(Invalid::new(format!("{name:?} is no name of a stack"), "use lower-case letters, digits and dashes").into());
+        return Err(Invalid::new(
+            format!("{name:?} is no name of a stack"),
+            "use lower-case letters, digits and dashes",
+        )
+        .into());
     }
     let root = folder(&checkout, name);
     let own = root.join("stack.toml");

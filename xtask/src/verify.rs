@@ -66,13 +66,15 @@ fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
                          (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'), \
                          (SELECT datdba::regrole::text FROM pg_database WHERE datname = 'mattermost')";
     let container = stack.container("postgres");
-    let answer = docker::try_docker(&["exec", &container, "psql", "-U", "postgres", "-d", "mattermost", "-Atqc", QUERY])?;
+    let answer =
+        docker::try_docker(&["exec", &container, "psql", "-U", "postgres", "-d", "mattermost", "-Atqc", QUERY])?;
     if !answer.success {
         bail!("cannot ask PostgreSQL: {}", answer.complaint());
     }
     match answer.stdout.trim() {
         "0|mattermost|mattermost" => {
-            Ok("PostgreSQL: the role mattermost owns its database and schema, and all its connections use TLS".to_owned())
+            Ok("PostgreSQL: the role mattermost owns its database and schema, and all its connections use TLS"
+                .to_owned())
         }
         other => Err(hinted(
             anyhow::anyhow!("PostgreSQL: plain connections, owner of schema public, owner of the database: {other}"),

@@ -10,7 +10,9 @@ use crate::{certs, host, render};
 /// A certificate is issued again when it does not cover a name or address, when less than 30 days are left, or when
 /// asked. Servers that read a new one are recreated; the others keep running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask certs\n  cargo xtask certs --lan      (after the host got another address)\n  cargo xtask certs --renew")]
+#[command(
+    after_help = "Examples:\n  cargo xtask certs\n  cargo xtask certs --lan      (after the host got another address)\n  cargo xtask certs --renew"
+)]
 pub struct Args {
     /// Cover every address that this host has on a LAN now, also those that stack.toml does not list.
     #[arg(long)]

@@ -15,7 +15,9 @@ use crate::stack;
 /// Takes the pinned images when they are loaded or within reach, else the lab's. Each test has a stack of its own below
 /// target/stacks/, beside any that is running.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask e2e --yes\n  cargo xtask e2e --yes turn    (only the tests with `turn` in their names)")]
+#[command(
+    after_help = "Examples:\n  cargo xtask e2e --yes\n  cargo xtask e2e --yes turn    (only the tests with `turn` in their names)"
+)]
 pub struct E2e {
     /// Agree to the commands that install and start a Docker engine, without being asked.
     #[arg(long)]
@@ -57,7 +59,8 @@ pub fn ci(args: Ci) -> anyhow::Result<ExitCode> {
 fn run_e2e(sh: &Shell, filter: Option<&str>) -> anyhow::Result<()> {
     let cargo = cargo();
     // Every test boots containers; side by side they would compete for two cores and time out.
-    cmd!(sh, "{cargo} test --locked --package command-center-tests --test e2e -- --test-threads=1 {filter...}").run()?;
+    cmd!(sh, "{cargo} test --locked --package command-center-tests --test e2e -- --test-threads=1 {filter...}")
+        .run()?;
     Ok(())
 }
 

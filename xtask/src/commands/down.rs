@@ -9,7 +9,9 @@ use crate::stack::Stack;
 
 /// Stop the command center and remove its containers. The data stays, unless asked otherwise.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask down\n  cargo xtask down --volumes    (removes messages, files and accounts, after asking)")]
+#[command(
+    after_help = "Examples:\n  cargo xtask down\n  cargo xtask down --volumes    (removes messages, files and accounts, after asking)"
+)]
 pub struct Args {
     /// Also remove the volumes: every message, file and account. Asks first.
     #[arg(long)]
@@ -47,10 +49,17 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     let by_name = !folder.join(".env").exists();
     let limit = Duration::from_secs(180);
     let answer = waiting("stopping the servers", || {
-        if by_name { docker::compose(std::path::Path::new("/"), &arguments, b"", limit) } else { docker::compose(&folder, &arguments, b"", limit) }
+        if by_name {
+            docker::compose(std::path::Path::new("/"), &arguments, b"", limit)
+        } else {
+            docker::compose(&folder, &arguments, b"", limit)
+        }
     })?;
     if !answer.success {
-        return Err(hinted(anyhow::anyhow!("`docker compose down`: {}", answer.complaint()), "`cargo xtask doctor` checks the engine"));
+        return Err(hinted(
+            anyhow::anyhow!("`docker compose down`: {}", answer.complaint()),
+            "`cargo xtask doctor` checks the engine",
+        ));
     }
     remove_network(stack)?;
     if args.volumes {
@@ -66,7 +75,9 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
 fn remove_network(stack: &Stack) -> anyhow::Result<()> {
     let name = &stack.settings.network.name;
     match docker::network(name)? {
-        Some(network) if network.ours && network.containers.is_empty() => drop(docker::docker(&["network", "rm", name])?),
+        Some(network) if network.ours && network.containers.is_empty() => {
+            drop(docker::docker(&["network", "rm", name])?)
+        }
         Some(network) if network.ours => {
             let others = network.containers.into_keys().collect::<Vec<_>>().join(", ");
             say(&format!("the network {name} stays: {others} are on it"));

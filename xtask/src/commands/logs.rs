@@ -27,7 +27,8 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     }
     arguments.extend(args.service.as_deref());
     let limit = if args.follow { Duration::from_secs(365 * 24 * 3600) } else { Duration::from_secs(60) };
-    let success =
-        docker::compose_stream(&stack.compose_folder(), &arguments, limit, |line| println!("{}", secrets.redact(line)))?;
+    // Compose clears each line before it prints it, even where there is no terminal.
+    let show = |line: &str| println!("{}", secrets.redact(&line.replace("\u{1b}[2K", "")));
+    let success = docker::compose_stream(&stack.compose_folder(), &arguments, limit, show)?;
     Ok(if success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

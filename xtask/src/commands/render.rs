@@ -10,7 +10,9 @@ use crate::{certs, host, render};
 ///
 /// Missing secrets and certificates are made; existing ones stay.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask render\n  cargo xtask render --check    (in CI: is what git tracks up to date?)\n  cargo xtask render --diff     (what would change, secrets redacted)")]
+#[command(
+    after_help = "Examples:\n  cargo xtask render\n  cargo xtask render --check    (in CI: is what git tracks up to date?)\n  cargo xtask render --diff     (what would change, secrets redacted)"
+)]
 pub struct Args {
     /// Write nothing; fail when a tracked file differs. Needs neither secrets nor Docker.
     #[arg(long)]
@@ -48,7 +50,10 @@ fn check(stack: &Stack) -> anyhow::Result<ExitCode> {
     }
     print!("{}", render::diff(&files, &stack.root, &Secrets::default()));
     let names = differing.iter().map(|file| file.path).collect::<Vec<_>>().join(", ");
-    Err(hinted(anyhow::anyhow!("not what stack.toml and the templates say: {names}"), "run `cargo xtask render` and commit the result"))
+    Err(hinted(
+        anyhow::anyhow!("not what stack.toml and the templates say: {names}"),
+        "run `cargo xtask render` and commit the result",
+    ))
 }
 
 /// Without secrets or certificates there is nothing to compare the ignored files with.

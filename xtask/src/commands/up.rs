@@ -92,12 +92,7 @@ fn choose(source: Source, name: Option<&str>, containers: &[Container]) -> anyho
     Ok((stack, lab))
 }
 
-fn bring_up(
-    stack: &Stack,
-    use_lab: bool,
-    engine: &engine::Engine,
-    containers: &[Container],
-) -> anyhow::Result<()> {
+fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &[Container]) -> anyhow::Result<()> {
     if use_lab {
         say(lab::WARNING);
     }
@@ -134,6 +129,10 @@ fn bring_up(
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
     let before = own(containers, stack);
+    // Compose would take one that waits for its next restart for a failure, and not try again.
+    for container in before.iter().filter(|container| matches!(container.state.as_str(), "restarting" | "dead")) {
+        docker::docker(&["rm", "--force", &container.name])?;
+    }
     let after = start(stack, &changes.secrets)?;
     let recreated: Vec<&str> = after
         .iter()
@@ -239,8 +238,11 @@ fn failure(stack: &Stack, secrets: &Secrets, containers: &[Container], said: &st
     let running = if running.is_empty() { "nothing".to_owned() } else { running.join(", ") };
     let (what, log) = match broken {
         Some(container) => {
-            let log = last_lines(stack, &container.service, 20);
-            (format!("{} did not become healthy in {} s: {}", container.service, after.as_secs(), container.status), log)
+            let log = last_lines(container, 20);
+            (
+                format!("{} did not become healthy in {} s: {}", container.service, after.as_secs(), container.status),
+                log,
+            )
         }
         None => ("Compose could not start the servers".to_owned(), tail(said, 5)),
     };
@@ -272,11 +274,9 @@ fn is_broken(container: &Container) -> bool {
     }
 }
 
-fn last_lines(stack: &Stack, service: &str, count: usize) -> String {
-    let count = count.to_string();
-    let arguments = ["logs", "--no-color", "--no-log-prefix", "--tail", &count, service];
-    let answer = docker::compose(&stack.compose_folder(), &arguments, b"", Duration::from_secs(20));
-    answer.map(|answer| tail(&format!("{}{}", answer.stdout, answer.stderr), 20)).unwrap_or_default()
+fn last_lines(container: &Container, count: usize) -> String {
+    let answer = docker::try_docker(&["logs", "--tail", &count.to_string(), &container.name]);
+    answer.map(|answer| tail(&format!("{}{}", answer.stdout, answer.stderr), count)).unwrap_or_default()
 }
 
 fn tail(text: &str, count: usize) -> String {
@@ -298,7 +298,9 @@ fn stop_for_stranger(stack: &Stack, error: anyhow::Error) -> anyhow::Error {
     let option = stack.option();
     hinted(
         anyhow::anyhow!("{error}; {state}"),
-        format!("find out who it was; then `cargo xtask down --volumes{option}` and `cargo xtask up`, off the network if need be"),
+        format!(
+            "find out who it was; then `cargo xtask down --volumes{option}` and `cargo xtask up`, off the network if need be"
+        ),
     )
 }
 
@@ -309,7 +311,8 @@ fn interrupted(stack: &Stack) -> anyhow::Error {
         .filter(|container| container.state == "running")
         .map(|container| container.service.as_str())
         .collect();
-    let running = if running.is_empty() { "nothing is running".to_owned() } else { format!("running: {}", running.join(", ")) };
+    let running =
+        if running.is_empty() { "nothing is running".to_owned() } else { format!("running: {}", running.join(", ")) };
     let option = stack.option();
     hinted(
         anyhow::anyhow!("interrupted; {running}, and no file is half-written"),
@@ -331,10 +334,18 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
     println!("  By address     {}", addresses.join("  "));
     println!("  By name        {}", settings.site_url());
     println!("                 needs this line in /etc/hosts: {} {}", host.lan_ip(), settings.mattermost_host());
-    println!("  Administrator  {}; password: cargo xtask secrets show {}{option}", settings.administrator.name, secrets::ADMIN_PASSWORD);
+    println!(
+        "  Administrator  {}; password: cargo xtask secrets show {}{option}",
+        settings.administrator.name,
+        secrets::ADMIN_PASSWORD
+    );
     println!("  CA             {}", ca.display());
     println!("                 SHA-256 {}", certs::fingerprint(ca_pem)?);
-    println!("  Calls          media {port}/udp and tcp, TURN {turn}/udp and tcp", port = settings.ports.calls, turn = settings.ports.turn);
+    println!(
+        "  Calls          media {port}/udp and tcp, TURN {turn}/udp and tcp",
+        port = settings.ports.calls,
+        turn = settings.ports.turn
+    );
     println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
     println!("      cargo xtask status{option}   what runs");
     println!("      cargo xtask down{option}     stop it; the data stays");

@@ -67,7 +67,12 @@ pub fn compose(folder: &Path, arguments: &[&str], stdin: &[u8], limit: Duration)
 }
 
 /// Runs `docker compose …` and hands over each line as it comes; returns its success.
-pub fn compose_stream(folder: &Path, arguments: &[&str], limit: Duration, line: impl FnMut(&str)) -> anyhow::Result<bool> {
+pub fn compose_stream(
+    folder: &Path,
+    arguments: &[&str],
+    limit: Duration,
+    line: impl FnMut(&str),
+) -> anyhow::Result<bool> {
     process::stream(folder, &compose_argv(arguments), limit, line)
 }
 

@@ -183,7 +183,10 @@ fn start(yes: bool) -> anyhow::Result<()> {
     interrupt::check()?;
     if !answered {
         let log = if with_systemd { "`journalctl -u docker`".to_owned() } else { DOCKERD_LOG.to_owned() };
-        return Err(hinted(anyhow::anyhow!("dockerd was started and does not answer after 60 s"), format!("read {log}")));
+        return Err(hinted(
+            anyhow::anyhow!("dockerd was started and does not answer after 60 s"),
+            format!("read {log}"),
+        ));
     }
     Ok(())
 }
@@ -199,7 +202,10 @@ fn run_agreed(why: &str, steps: &[Step], yes: bool) -> anyhow::Result<()> {
         say(&format!("  $ {}{}{}", if sudo { "sudo " } else { "" }, shell_words(&step.argv), indent(&input)));
     }
     if !yes && !can_ask() {
-        return Err(hinted(anyhow::anyhow!("Docker is needed, and nobody can be asked"), "add --yes to agree to these commands, or run them yourself"));
+        return Err(hinted(
+            anyhow::anyhow!("Docker is needed, and nobody can be asked"),
+            "add --yes to agree to these commands, or run them yourself",
+        ));
     }
     if !yes && !ask("Run them?")? {
         return Err(hinted(anyhow::anyhow!("Docker is needed"), "run the commands above yourself, or answer yes"));
@@ -261,15 +267,15 @@ impl OsRelease {
 fn debian_mirror(sources: &[String], suite: &str) -> Option<String> {
     for text in sources {
         for paragraph in text.split("\n\n") {
-            let field = |name: &str| {
-                paragraph.lines().find_map(|line| line.strip_prefix(name)).map(str::split_whitespace)
-            };
+            let field =
+                |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)).map(str::split_whitespace);
             if field("Suites:").is_some_and(|mut suites| suites.any(|found| found == suite)) {
                 return field("URIs:")?.next().map(str::to_owned);
             }
         }
         for line in text.lines().filter(|line| line.starts_with("deb ")) {
-            let mut fields = line.split_whitespace().skip(1).skip_while(|field| field.starts_with('[') || field.ends_with(']'));
+            let mut fields =
+                line.split_whitespace().skip(1).skip_while(|field| field.starts_with('[') || field.ends_with(']'));
             if let (Some(mirror), Some(found)) = (fields.next(), fields.next())
                 && found == suite
             {
@@ -323,7 +329,8 @@ mod tests {
 
     #[test]
     fn the_mirror_is_the_machines_own() {
-        let sources = ["Types: deb\n# a comment\nURIs: http://mirror.lan/debian\nSuites: bookworm bookworm-updates\n".to_owned()];
+        let sources =
+            ["Types: deb\n# a comment\nURIs: http://mirror.lan/debian\nSuites: bookworm bookworm-updates\n".to_owned()];
         assert_eq!(debian_mirror(&sources, "bookworm").as_deref(), Some("http://mirror.lan/debian"));
         let sources = ["deb [signed-by=/x] http://mirror.lan/debian bookworm main\n".to_owned()];
         assert_eq!(debian_mirror(&sources, "bookworm").as_deref(), Some("http://mirror.lan/debian"));

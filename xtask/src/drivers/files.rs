@@ -21,10 +21,8 @@ pub fn write_unsynced(path: &Path, contents: &[u8], mode: u32) -> anyhow::Result
     let folder = path.parent().context("a file without a folder")?;
     create_folder(folder)?;
     let attempt = || -> std::io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".xtask-")
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(".xtask-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
         file.write_all(contents)?;
         // The umask may have narrowed the mode; containers of another user must be able to read public files.
         file.as_file().set_permissions(Permissions::from_mode(mode))?;

@@ -24,7 +24,8 @@ pub fn mmctl<T: DeserializeOwned>(container: &str, arguments: &[&str]) -> anyhow
     let mut argv = vec!["docker", "exec", container, "mmctl", "--local", "--json"];
     argv.extend(arguments);
     // Values of flags may be long or private; the words before the first flag name the call.
-    let call = arguments.iter().take_while(|argument| !argument.starts_with("--")).copied().collect::<Vec<_>>().join(" ");
+    let call =
+        arguments.iter().take_while(|argument| !argument.starts_with("--")).copied().collect::<Vec<_>>().join(" ");
     let answer = process::capture(Path::new("/"), &argv, b"", LIMIT)
         .map_err(|_| anyhow::anyhow!("`mmctl {call}` was not done after {} s", LIMIT.as_secs()))?;
     if !answer.success {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::interrupt::interrupted;
+
 /// What a program answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -76,8 +78,9 @@ pub fn stream(folder: &Path, argv: &[&str], limit: Duration, mut line: impl FnMu
         let end = Instant::now() + limit;
         move || {
             while !done.load(Ordering::Relaxed) {
-                if Instant::now() >= end {
-                    timed_out.store(true, Ordering::Relaxed);
+                let late = Instant::now() >= end;
+                if late || interrupted() {
+                    timed_out.store(late, Ordering::Relaxed);
                     reader.kill().ok();
                     return;
                 }
@@ -111,5 +114,6 @@ fn expression(folder: &Path, argv: &[&str]) -> duct::Expression {
 
 /// Whether a program of this name is on PATH.
 pub fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }

@@ -93,7 +93,8 @@ pub fn allocate(
     credentials: &Credentials,
     limit: Duration,
 ) -> anyhow::Result<Session> {
-    let socket = connect(server, transport, limit).with_context(|| format!("no TURN server at {server}/{transport}"))?;
+    let socket =
+        connect(server, transport, limit).with_context(|| format!("no TURN server at {server}/{transport}"))?;
     let config = TurnConfig::new(TurnCredentials::new(&credentials.username, &credentials.password));
     let local = socket.local()?;
     let client = match transport {

@@ -75,6 +75,7 @@ pub fn render(
         ignored("env/mattermost.env", mattermost, 0o600),
         ignored("env/turnserver.conf", turnserver, 0o600),
         ignored("env/postgres/pg_hba.conf", pg_hba, 0o644),
+        ignored("env/postgres/start.sh", template("env/postgres/start.sh", context! {})?, 0o644),
         ignored("env/postgres/init.sql", template("env/postgres/init.sql", context! {})?, 0o644),
         // The image reads its first password from a file, and so does init.sql the second: neither is ever in argv.
         ignored("env/postgres/superuser_password", secrets.require(POSTGRES_SUPERUSER_PASSWORD)?.to_owned(), 0o600),
@@ -150,11 +151,13 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("env/mattermost.env", include_str!("../../../env/mattermost.env.j2")),
     ("env/turnserver.conf", include_str!("../../../env/turnserver.conf.j2")),
     ("env/postgres/pg_hba.conf", include_str!("../../../env/postgres/pg_hba.conf.j2")),
+    ("env/postgres/start.sh", include_str!("../../../env/postgres/start.sh.j2")),
     ("env/postgres/init.sql", include_str!("../../../env/postgres/init.sql.j2")),
 ];
 
 fn template(path: &str, context: Value) -> anyhow::Result<String> {
-    let (_, source) = TEMPLATES.iter().find(|(name, _)| *name == path).with_context(|| format!("no template {path}.j2"))?;
+    let (_, source) =
+        TEMPLATES.iter().find(|(name, _)| *name == path).with_context(|| format!("no template {path}.j2"))?;
     render_template(path, source, context)
 }
 
@@ -185,7 +188,8 @@ fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) 
         "False" => "false",
         text => text,
     };
-    let quoted = envfile::quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
+    let quoted =
+        envfile::quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
     out.write_str(&quoted).map_err(Into::into)
 }
 

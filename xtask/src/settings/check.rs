@@ -177,13 +177,18 @@ fn mattermost(settings: &Settings) -> Option<Problem> {
     let mattermost = &settings.mattermost;
     if !mattermost.local_mode {
         let what = "the health check, mmctl and `cargo xtask` all use the local socket";
-        return wrong("mattermost.local_mode", what, "leave it true; the socket is only reachable inside the container");
+        return wrong(
+            "mattermost.local_mode",
+            what,
+            "leave it true; the socket is only reachable inside the container",
+        );
     }
     if mattermost.max_users_per_team == 0 {
         return wrong("mattermost.max_users_per_team", "nobody could join", "use 1 or more");
     }
     if let Some(host) = mattermost.allowed_internal_hosts.iter().find(|host| !is_domain(host) && !is_address(host)) {
-        let fix = "list host names or addresses, one each; a subnet would open the whole LAN to whoever can make a webhook";
+        let fix =
+            "list host names or addresses, one each; a subnet would open the whole LAN to whoever can make a webhook";
         return wrong("mattermost.allowed_internal_hosts", format!("{host:?} is no host"), fix);
     }
     let banner = &mattermost.banner;
@@ -248,8 +253,8 @@ fn teams(settings: &Settings) -> Option<Problem> {
 
 /// Locales that Mattermost 11 ships (server/i18n).
 const LOCALES: &[&str] = &[
-    "bg", "cs", "de", "en", "en-AU", "es", "fa", "fr", "hu", "it", "ja", "ko", "nl", "pl", "pt-BR", "ro", "ru", "sv", "tr",
-    "uk", "vi", "zh-CN", "zh-TW",
+    "bg", "cs", "de", "en", "en-AU", "es", "fa", "fr", "hu", "it", "ja", "ko", "nl", "pl", "pt-BR", "ro", "ru", "sv",
+    "tr", "uk", "vi", "zh-CN", "zh-TW",
 ];
 
 /// An IPv4 network; `first` is its network address.
