@@ -9,7 +9,8 @@ use crate::stack::Stack;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask logs\n  cargo xtask logs mattermost --follow")]
 pub struct Args {
-    /// One of install, postgres, mattermost, coturn; all of them without it.
+    /// All of them without it.
+    #[arg(value_parser = ["install", "postgres", "mattermost", "coturn"])]
     service: Option<String>,
 
     /// Go on until Ctrl-C.
