@@ -7,31 +7,23 @@ use xtask::drivers::mmctl::decode;
 /// was printed.
 #[test]
 fn every_recorded_answer_is_decoded() {
-    let mut seen = [0; 4];
+    let (mut nulls, mut arrays, mut single) = (0, 0, 0);
     for (argv, stdout) in answers().filter(|(_, stdout)| !is_help(stdout)) {
         let decoded = decode::<Value>(&stdout).unwrap_or_else(|error| panic!("`{argv}`: {error}"));
-        let expected = match serde_json::from_str::<Value>(&stdout) {
-            Err(_) => {
-                assert!(stdout.trim().is_empty(), "`{argv}` printed neither JSON nor nothing");
-                seen[0] += 1;
-                Vec::new()
-            }
-            Ok(Value::Null) => {
-                seen[1] += 1;
-                Vec::new()
-            }
-            Ok(Value::Array(values)) => {
-                seen[2] += 1;
-                values
-            }
-            Ok(value) => {
-                seen[3] += 1;
-                vec![value]
-            }
+        if stdout.trim().is_empty() {
+            assert_eq!(decoded, Vec::<Value>::new(), "`{argv}` printed nothing");
+            continue;
+        }
+        let printed: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("`{argv}`: {error}"));
+        let (expected, count) = match printed {
+            Value::Null => (Vec::new(), &mut nulls),
+            Value::Array(values) => (values, &mut arrays),
+            value => (vec![value], &mut single),
         };
+        *count += 1;
         assert_eq!(decoded, expected, "`{argv}`");
     }
-    assert!(seen.iter().all(|count| *count > 0), "nothing, null, arrays and single values are all recorded: {seen:?}");
+    assert!(nulls > 0 && arrays > 0 && single > 0, "all shapes are recorded: {nulls}, {arrays}, {single}");
 }
 
 /// A wrong subcommand prints help and exits 0: taken for an empty list, it would pass for "there is none".

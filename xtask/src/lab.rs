@@ -22,49 +22,57 @@ pub const WARNING: &str =
 
 /// Builds what is missing and returns the images.
 pub fn build() -> anyhow::Result<Images> {
-    let recipes = stack::checkout()?.join("tests/lab");
-    let base = Recipe { image: format!("command-center-lab/base:{}", hash(&[SUITE.as_bytes()])), ..Recipe::default() };
-    let postgres = Recipe::of_folder(&recipes.join("postgres"), "postgres", &base.image)?;
-    let coturn = Recipe::of_folder(&recipes.join("coturn"), "coturn", &base.image)?;
-    // Cargo finds out by itself whether anything changed; Docker is asked meanwhile.
-    let (standin, missing) = std::thread::scope(|scope| {
-        let standin = scope.spawn(|| standin(&recipes));
-        let missing = docker::missing_images(&[&base.image, &postgres.image, &coturn.image]);
-        (standin.join().unwrap_or_else(|_| bail!("building the stand-in panicked")), missing)
-    });
-    let ((standin, _context), missing) = (standin?, missing?);
-    if missing.contains(&base.image.as_str()) {
+    let checkout = stack::checkout()?;
+    let recipes = checkout.join("tests/lab");
+    let base = Recipe::new("base", &recipes, &[], SUITE)?;
+    let postgres = Recipe::new("postgres", &recipes, &["postgres"], &base.image)?;
+    let coturn = Recipe::new("coturn", &recipes, &["coturn"], &base.image)?;
+    let sources = ["mattermost", "mattermost-standin", "../contract", "../../Cargo.toml", "../../Cargo.lock"];
+    let mattermost = Recipe::new("mattermost-standin", &recipes, &sources, "scratch")?;
+
+    let all = [&base, &postgres, &coturn, &mattermost].map(|recipe| recipe.image.as_str());
+    let missing = docker::missing_images(&all)?;
+    let is_missing = |recipe: &Recipe| missing.contains(&recipe.image.as_str());
+    if is_missing(&base) {
         build_base(&base.image)?;
     }
-    for recipe in [&postgres, &coturn] {
-        if missing.contains(&recipe.image.as_str()) {
-            build_image(recipe)?;
-        }
+    for recipe in [&postgres, &coturn].into_iter().filter(|recipe| is_missing(recipe)) {
+        build_image(recipe, &recipe.folder)?;
     }
-    if !docker::missing_images(&[&standin.image])?.is_empty() {
-        build_image(&standin)?;
+    if is_missing(&mattermost) {
+        build_standin(&mattermost, &checkout)?;
     }
-    Ok(Images { postgres: postgres.image, mattermost: standin.image, coturn: coturn.image })
+    Ok(Images { postgres: postgres.image, mattermost: mattermost.image, coturn: coturn.image })
 }
 
-/// A folder with a Dockerfile, and the image that it makes: tagged with the hash of all that goes into it.
-#[derive(Debug, Default)]
+/// What an image is made of, and its name, which is tagged with the hash of all of that.
+#[derive(Debug)]
 struct Recipe {
     image: String,
+    /// The folder with the Dockerfile.
     folder: PathBuf,
     base: String,
 }
 
 impl Recipe {
-    fn of_folder(folder: &Path, name: &str, base: &str) -> anyhow::Result<Recipe> {
-        let mut parts = vec![base.as_bytes().to_vec()];
-        for file in files_below(folder)? {
-            parts.push(file.strip_prefix(folder)?.to_string_lossy().into_owned().into_bytes());
-            parts.push(std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    /// `sources` are files and folders relative to `recipes`; the first is the folder with the Dockerfile.
+    fn new(name: &str, recipes: &Path, sources: &[&str], base: &str) -> anyhow::Result<Recipe> {
+        let mut digest = Sha256::new();
+        digest.update(base);
+        for source in sources {
+            for file in files_below(&recipes.join(source))? {
+                let contents = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+                digest.update(file.strip_prefix(recipes)?.as_os_str().as_encoded_bytes());
+                digest.update(contents.len().to_le_bytes());
+                digest.update(contents);
+            }
         }
-        let hash = hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
-        let image = format!("command-center-lab/{name}:{hash}");
-        Ok(Recipe { image, folder: folder.to_owned(), base: base.to_owned() })
+        let hash: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Recipe {
+            image: format!("command-center-lab/{name}:{hash}"),
+            folder: recipes.join(sources.first().unwrap_or(&"")),
+            base: base.to_owned(),
+        })
     }
 }
 
@@ -114,47 +122,33 @@ fn build_base(image: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn build_image(recipe: &Recipe) -> anyhow::Result<()> {
+fn build_image(recipe: &Recipe, context: &Path) -> anyhow::Result<()> {
     interrupt::check()?;
     say(&format!("Building the lab's image {}", recipe.image));
-    let (base, folder) = (format!("--build-arg=BASE={}", recipe.base), recipe.folder.to_string_lossy());
-    let argv = ["docker", "build", "--progress=plain", "--tag", &recipe.image, &base, &folder];
+    let (base, context) = (format!("--build-arg=BASE={}", recipe.base), context.to_string_lossy());
+    let argv = ["docker", "build", "--progress=plain", "--tag", &recipe.image, &base, &context];
     run(&argv, &format!("docker build {}", recipe.image))
 }
 
 /// The stand-in is a static binary, built with this checkout's own toolchain and put into an image that holds nothing else.
-///
-/// Returns its recipe and the folder that the recipe lies in, which goes when it is dropped.
-fn standin(recipes: &Path) -> anyhow::Result<(Recipe, tempfile::TempDir)> {
+fn build_standin(recipe: &Recipe, checkout: &Path) -> anyhow::Result<()> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
-    let checkout = stack::checkout()?;
+    interrupt::check()?;
     let target_folder = checkout.join("target/lab");
-    let target_text = target_folder.to_string_lossy().into_owned();
+    let target_text = target_folder.to_string_lossy();
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let flags = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static";
-    let argv = [
-        "env",
-        flags,
-        &cargo,
-        "build",
-        "--locked",
-        "--quiet",
-        "--profile=lab",
-        "--target",
-        TARGET,
-        "--target-dir",
-        &target_text,
-        "--package=mattermost-standin",
-    ];
-    run_in(&checkout, &argv, "building the Mattermost stand-in")?;
+    let options = ["build", "--locked", "--quiet", "--profile=lab", "--package=mattermost-standin", "--target", TARGET];
+    let argv = [&["env", flags, &cargo], &options[..], &["--target-dir", &target_text]].concat();
+    run_in(checkout, &argv, "building the Mattermost stand-in")?;
     let context = tempfile::Builder::new().prefix("command-center-standin-").tempdir()?;
-    for file in files_below(&recipes.join("mattermost"))? {
+    for file in files_below(&recipe.folder)? {
         copy(&file, context.path())?;
     }
     for binary in ["mattermost", "mmctl"] {
         copy(&target_folder.join(TARGET).join("lab").join(binary), context.path())?;
     }
-    Ok((Recipe::of_folder(context.path(), "mattermost-standin", "scratch")?, context))
+    build_image(recipe, context.path())
 }
 
 fn copy(file: &Path, folder: &Path) -> anyhow::Result<()> {
@@ -163,16 +157,14 @@ fn copy(file: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// A file, or all files below a folder, sorted.
+fn files_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
     let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(files_below(&path)?);
-        } else {
-            found.push(path);
-        }
+    for entry in std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        found.extend(files_below(&entry?.path())?);
     }
     found.sort();
     Ok(found)
@@ -204,13 +196,4 @@ fn run_in(folder: &Path, argv: &[&str], what: &str) -> anyhow::Result<()> {
         anyhow::anyhow!("`{what}` failed:\n  {}", tail.join("\n  ")),
         "the lab needs Debian's mirror and crates.io",
     ))
-}
-
-fn hash(parts: &[&[u8]]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

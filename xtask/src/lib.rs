@@ -22,6 +22,8 @@ pub mod ports;
 
 pub mod preflight;
 
+pub mod servers;
+
 pub mod admin;
 
 pub mod verify;

@@ -1,3 +1,4 @@
-//! Whole stacks, booted in Docker and used as clients use them.
+//! Whole stacks in Docker, used as clients use them.
 
 mod contract;
+mod up;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use crate::drivers::{files, interrupt};
 use crate::secrets;
 use crate::stack::Stack;
-use crate::{certs, host, render};
+use crate::{certs, host, render, servers};
 
 /// Make the CA and the servers' certificates, or renew what no longer fits.
 ///
@@ -46,7 +46,7 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
         let (secrets, _) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, volume)?;
         render::write(&render::render(&stack.settings, &host, &secrets, &certificates)?, &stack.root)?;
         if !changes.is_empty() {
-            let recreated = super::up::restart_changed(stack, &secrets)?;
+            let recreated = servers::restart_changed(stack, &secrets)?;
             if !recreated.is_empty() {
                 println!("recreated: {}", recreated.join(", "));
             }

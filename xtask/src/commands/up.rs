@@ -1,8 +1,8 @@
 use std::process::ExitCode;
 use std::thread::ScopedJoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::admin::{self, Outcome, Stranger};
@@ -13,7 +13,7 @@ use crate::error::hinted;
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{causes, certs, images, lab, preflight, render, verify};
+use crate::{certs, images, lab, preflight, render, servers, verify};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -128,17 +128,8 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
         docker::create_network(&network.name, network.subnet, &stack.settings.name)?;
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
-    let before = own(containers, stack);
-    // Compose would take one that waits for its next restart for a failure, and not try again.
-    for container in before.iter().filter(|container| matches!(container.state.as_str(), "restarting" | "dead")) {
-        docker::docker(&["rm", "--force", &container.name])?;
-    }
-    let after = start(stack, &changes.secrets)?;
-    let recreated: Vec<&str> = after
-        .iter()
-        .filter(|now| !before.iter().any(|then| then.id == now.id))
-        .map(|container| container.service.as_str())
-        .collect();
+    let before = servers::own(containers, stack);
+    servers::start(stack, &before, &changes.secrets)?;
 
     interrupt::check()?;
     let mut secrets = changes.secrets;
@@ -146,10 +137,11 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
     let today = super::today()?;
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
     // The proofs need no account, so they run while the first one is made.
-    let (administrator, proofs) = waiting("using every server once", || {
+    let (administrator, proofs, started) = waiting("using every server once", || {
         std::thread::scope(|scope| {
             let proofs = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
-            (admin::ensure(stack, &mut secrets, &today), joined(proofs))
+            let started = scope.spawn(|| servers::started_since(stack, &before));
+            (admin::ensure(stack, &mut secrets, &today), joined(proofs), joined(started))
         })
     });
     let administrator = match administrator {
@@ -160,10 +152,11 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
     for proof in proofs? {
         say(&format!("  proven: {proof}"));
     }
-    if changes.lines.is_empty() && recreated.is_empty() && administrator == Outcome::Known {
+    let started = started?;
+    if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known {
         println!("Nothing to change: {} is up and works.", stack.settings.name);
-    } else if !recreated.is_empty() {
-        say(&format!("started: {}", recreated.join(", ")));
+    } else if !started.is_empty() {
+        say(&format!("started: {}", started.join(", ")));
     }
     summary(stack, &host, &ca)
 }
@@ -203,89 +196,6 @@ pub(super) fn database_volume(stack: &Stack) -> Option<String> {
         Err(_) if !stack.compose_folder().join(".env").exists() => None,
         Err(_) => Some(format!("the volume {volume}, if it exists (Docker does not answer),")),
     }
-}
-
-/// Starts what is not running as it should be and waits until everything is healthy.
-pub(super) fn start(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Vec<Container>> {
-    const LIMIT: Duration = Duration::from_secs(300);
-    let folder = stack.compose_folder();
-    let mut said = String::new();
-    let started = Instant::now();
-    let limit = LIMIT.as_secs().to_string();
-    let arguments = ["up", "--detach", "--wait", "--wait-timeout", &limit, "--pull", "never", "--remove-orphans"];
-    let success = waiting("starting the servers and waiting until they are healthy", || {
-        docker::compose_stream(&folder, &arguments, LIMIT + Duration::from_secs(60), |line| {
-            said.push_str(line);
-            said.push('\n');
-        })
-    })?;
-    interrupt::check()?;
-    let containers = own(&docker::containers(Some(&stack.settings.name))?, stack);
-    if success {
-        return Ok(containers);
-    }
-    Err(failure(stack, secrets, &containers, &said, started.elapsed()))
-}
-
-/// Names the service that failed, shows what it said last, and the likely cause.
-fn failure(stack: &Stack, secrets: &Secrets, containers: &[Container], said: &str, after: Duration) -> anyhow::Error {
-    let broken = containers.iter().find(|container| is_broken(container));
-    let running: Vec<&str> = containers
-        .iter()
-        .filter(|container| container.state == "running" && !is_broken(container))
-        .map(|container| container.service.as_str())
-        .collect();
-    let running = if running.is_empty() { "nothing".to_owned() } else { running.join(", ") };
-    let (what, log) = match broken {
-        Some(container) => {
-            let log = last_lines(container, 20);
-            (
-                format!("{} did not become healthy in {} s: {}", container.service, after.as_secs(), container.status),
-                log,
-            )
-        }
-        None => ("Compose could not start the servers".to_owned(), tail(said, 5)),
-    };
-    let log = secrets.redact(&log);
-    let cause = causes::of(&log).or_else(|| causes::of(said));
-    let mut message = what;
-    if !log.trim().is_empty() {
-        message.push_str(&format!("\n  {}", log.trim_end().replace('\n', "\n  ")));
-    }
-    message.push_str(&format!("\nstill running: {running}"));
-    let option = stack.option();
-    let hint = match &cause {
-        Some(cause) => {
-            message.push_str(&format!("\nlikely cause: {}", cause.what));
-            cause.fix.to_owned()
-        }
-        None => format!("`cargo xtask logs{option}` shows more, `cargo xtask doctor{option}` checks the host"),
-    };
-    hinted(anyhow::anyhow!(message), hint)
-}
-
-/// One-shot services exit with 0 when they are done.
-fn is_broken(container: &Container) -> bool {
-    match container.state.as_str() {
-        "running" => container.status.contains("unhealthy") || container.status.contains("starting"),
-        "exited" => !container.status.contains("Exited (0)"),
-        "restarting" | "dead" => true,
-        _ => false,
-    }
-}
-
-fn last_lines(container: &Container, count: usize) -> String {
-    let answer = docker::try_docker(&["logs", "--tail", &count.to_string(), &container.name]);
-    answer.map(|answer| tail(&format!("{}{}", answer.stdout, answer.stderr), count)).unwrap_or_default()
-}
-
-fn tail(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
-}
-
-fn own(containers: &[Container], stack: &Stack) -> Vec<Container> {
-    containers.iter().filter(|container| container.project == stack.settings.name).cloned().collect()
 }
 
 /// Whoever was faster may be administrator of everything: nothing goes on.
@@ -356,19 +266,4 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
         println!("note: without a license, Mattermost allows calls in direct messages only");
     }
     Ok(())
-}
-
-/// Brings the running servers in line with the files, for `certs`; nothing happens to what does not differ.
-pub(super) fn restart_changed(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Vec<String>> {
-    let before = own(&docker::containers(Some(&stack.settings.name))?, stack);
-    if !before.iter().any(|container| container.state == "running") {
-        return Ok(Vec::new());
-    }
-    let after = start(stack, secrets).context("the servers did not come back")?;
-    let is_new = |now: &&Container| !before.iter().any(|then| then.id == now.id);
-    let recreated = after.iter().filter(is_new).map(|container| container.service.clone()).collect();
-    if interrupt::interrupted() {
-        bail!("interrupted");
-    }
-    Ok(recreated)
 }

@@ -1,0 +1,140 @@
+//! One table of what is promised about speed: medians of runs that take turns, and their ratio. `cargo bench`.
+//!
+//! What a user runs is the debug binary, so that is what is measured. The second row needs a Docker engine and the lab's
+//! stack: `cargo xtask up --images lab` before.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn main() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a checkout").to_owned();
+    let cargo = || Command::new(env!("CARGO"));
+    run(cargo().current_dir(&checkout).args(["build", "--quiet", "--locked", "--package", "xtask"]));
+    let xtask = checkout.join("target/debug/xtask");
+
+    println!("| what | ours | yardstick | ratio |");
+    println!("|---|---|---|---|");
+    from_nothing(&checkout, &xtask);
+    up_with_nothing_to_do(&checkout, &xtask);
+    cold_build(&checkout);
+}
+
+/// Secrets, CA, leaves, env and compose files, fsyncs included.
+fn from_nothing(checkout: &Path, xtask: &Path) {
+    let root = checkout.join("target/stacks/bench");
+    let settings = std::fs::read_to_string(checkout.join("stack.toml")).expect("the shipped settings");
+    std::fs::create_dir_all(&root).expect("a folder");
+    std::fs::write(root.join("stack.toml"), settings.replace("name = \"command-center\"", "name = \"bench\""))
+        .expect("settings");
+    let by_hand = checkout.join("target/stacks/bench-by-hand");
+    let script = checkout.join("xtask/benches/by-hand.sh");
+    let (ours, theirs) = take_turns(
+        25,
+        || {
+            for folder in ["certs", "compose", "env"] {
+                std::fs::remove_dir_all(root.join(folder)).ok();
+            }
+            timed(xtask_command(checkout, xtask).args(["--stack", "bench", "render"]))
+        },
+        || {
+            std::fs::remove_dir_all(&by_hand).ok();
+            timed(Command::new("bash").arg(&script).arg(&by_hand))
+        },
+    );
+    std::fs::remove_dir_all(&root).ok();
+    std::fs::remove_dir_all(&by_hand).ok();
+    let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+    println!(
+        "| everything from nothing, against a script of openssl and shell | {ours:.0?} | {theirs:.0?} | {ratio:.1} times faster |"
+    );
+}
+
+fn up_with_nothing_to_do(checkout: &Path, xtask: &Path) {
+    let compose = checkout.join("target/stacks/lab/compose");
+    let mut bare = Command::new("docker");
+    bare.args(["compose", "up", "--detach", "--wait"]).current_dir(&compose);
+    let mut ours = xtask_command(checkout, xtask);
+    ours.args(["--stack", "lab", "up", "--images", "lab"]);
+    if !compose.exists() || !quietly(&mut bare) || !quietly(&mut ours) {
+        println!("| `up` with nothing to do | not measured: the lab is not up | | |");
+        return;
+    }
+    let (ours, bare) = take_turns(9, || timed(&mut ours), || timed(&mut bare));
+    let more = ours.as_secs_f64() - bare.as_secs_f64();
+    println!(
+        "| `up` with nothing to do, against bare `docker compose up -d --wait` | {ours:.2?} | {bare:.2?} | {more:+.2} s |"
+    );
+}
+
+fn cold_build(checkout: &Path) {
+    let target = PathBuf::from(checkout).join("target/bench-cold");
+    std::fs::remove_dir_all(&target).ok();
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .current_dir(checkout)
+        .args(["build", "--quiet", "--locked", "--package", "xtask", "--target-dir"])
+        .arg(&target);
+    let took = timed(&mut build);
+    std::fs::remove_dir_all(&target).ok();
+    let mut tree = Command::new(env!("CARGO"));
+    tree.current_dir(checkout).args([
+        "tree",
+        "--locked",
+        "--package",
+        "xtask",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
+    let output = tree.output().expect("cargo tree");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut crates: Vec<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    crates.sort_unstable();
+    crates.dedup();
+    println!("| cold debug build of xtask, {} crates | {took:.0?} | aim: 60 s | |", crates.len());
+}
+
+fn xtask_command(checkout: &Path, xtask: &Path) -> Command {
+    let mut command = Command::new(xtask);
+    command.env("CARGO_MANIFEST_DIR", checkout.join("xtask"));
+    command
+}
+
+/// Medians of two things that take turns, so that a noisy machine is noisy for both.
+fn take_turns(
+    times: usize,
+    mut ours: impl FnMut() -> Duration,
+    mut theirs: impl FnMut() -> Duration,
+) -> (Duration, Duration) {
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        a.push(ours());
+        b.push(theirs());
+    }
+    a.sort_unstable();
+    b.sort_unstable();
+    (a[times / 2], b[times / 2])
+}
+
+fn timed(command: &mut Command) -> Duration {
+    let start = Instant::now();
+    assert!(quietly(command), "{command:?} failed");
+    start.elapsed()
+}
+
+fn run(command: &mut Command) {
+    assert!(command.status().is_ok_and(|status| status.success()), "{command:?} failed");
+}
+
+fn quietly(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
