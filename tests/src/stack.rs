@@ -47,8 +47,12 @@ impl Stack {
         fs::write(root.join("stack.toml"), shipped).expect("target/ can be written");
         let stack = Stack { name, root, images: OnceCell::new() };
         stack.edit("\nname = \"command-center\"", &format!("\nname = \"{}\"", stack.name));
-        let ports =
-            [("mattermost", 18065, "8065"), ("calls", 18444, "8444"), ("metrics", 18067, "8067"), ("turn", 13478, "3478")];
+        let ports = [
+            ("mattermost", 18065, "8065"),
+            ("calls", 18444, "8444"),
+            ("metrics", 18067, "8067"),
+            ("turn", 13478, "3478"),
+        ];
         for (key, port, was) in ports {
             stack.edit(&format!("\n{key} = {was}"), &format!("\n{key} = {}", port + offset));
         }

@@ -5,6 +5,7 @@ use std::fs;
 
 use crate::drivers::docker::Container;
 use crate::settings::Settings;
+use crate::stack;
 
 /// A port that the stack needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,14 +88,28 @@ pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
         let Some(container) = container.filter(|container| container.project != settings.name) else { continue };
         let change = format!("change {} in stack.toml", port.key);
         taken.push(if container.ours {
-            let stack = &container.project;
-            let fix = format!("stop that stack (`docker compose --project-name {stack} down`), or {change}");
-            Taken { port, holder: format!("the stack {stack} ({})", container.service), fix }
+            let fix = format!("stop that stack (`{}`), or {change}", how_to_stop(container));
+            Taken { port, holder: format!("the stack {} ({})", container.project, container.service), fix }
         } else {
             Taken { port, holder: format!("the container {}", container.name), fix: format!("stop it, or {change}") }
         });
     }
     taken
+}
+
+/// A stack of this checkout is stopped by its name here, one of another checkout by its project's.
+fn how_to_stop(container: &Container) -> String {
+    let checkout = stack::checkout().unwrap_or_default();
+    let name = if container.folder == checkout.join("compose") {
+        Some(stack::SITE.into())
+    } else {
+        let root = container.folder.strip_prefix(checkout.join("target/stacks")).ok();
+        root.and_then(|root| root.parent()).map(|name| name.to_string_lossy())
+    };
+    match name {
+        Some(name) => format!("cargo xtask down --stack {name}"),
+        None => format!("docker compose --project-name {} down", container.project),
+    }
 }
 
 struct Process {

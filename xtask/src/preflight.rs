@@ -61,7 +61,15 @@ pub fn all(stack: &Stack) -> Vec<Check> {
         Err(error) => checks.push(fail("lan", error.to_string(), "set lan.addresses in stack.toml to \"auto\"")),
     }
     let containers = if usable { docker::containers(None).unwrap_or_default() } else { Vec::new() };
-    checks.extend(ports(stack, &containers));
+    let mut taken = ports(stack, &containers);
+    if !usable {
+        // Without the engine's answer a held port may well be held by the stack's own container.
+        for check in taken.iter_mut().filter(|check| check.state == State::Fail) {
+            check.state = State::Warn;
+            "mend the engine first; it may be this stack that holds it".clone_into(&mut check.fix);
+        }
+    }
+    checks.extend(taken);
     if usable {
         let existing = docker::network(&stack.settings.network.name);
         checks.push(match existing {

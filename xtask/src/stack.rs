@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::error::hinted;
 use crate::settings::{self, Invalid, Settings};
 
 #[derive(Debug, Clone)]
@@ -79,10 +78,11 @@ pub fn open(name: &str) -> anyhow::Result<Stack> {
     } else if name == LAB {
         settings::load(&site)?.for_lab()
     } else {
-        return Err(hinted(
-            anyhow::anyhow!("there is no stack {name:?}: {} does not exist", own.display()),
+        return Err(Invalid::new(
+            format!("there is no stack {name:?}: {} does not exist", own.display()),
             "leave --stack out, or use `--stack site` or `--stack lab`",
-        ));
+        )
+        .into());
     };
     Ok(Stack { name: name.to_owned(), settings, root })
 }

@@ -166,7 +166,8 @@ fn every_server_runs_as_a_user_of_its_own() {
 /// An older Compose refuses a newer key, or worse, passes over it.
 #[test]
 fn nothing_is_newer_than_compose_2_24() {
-    const NEWER: &[&str] = &["format", "post_start", "pre_stop", "models", "provider", "gpus", "use_api_socket", "label_file"];
+    const NEWER: &[&str] =
+        &["format", "post_start", "pre_stop", "models", "provider", "gpus", "use_api_socket", "label_file"];
     for case in cases() {
         let mut keys = Vec::new();
         every_key(&case.compose, &mut keys);

@@ -34,7 +34,8 @@ fn postgresql_runs_as_its_user_without_capabilities_on_a_read_only_root() {
         assert!(postgres["cap_add"].is_null(), "{}", case.name);
         assert!(postgres["privileged"].is_null(), "{}", case.name);
         // What it must write to besides its data is memory.
-        let tmpfs: Vec<_> = texts(&postgres["tmpfs"]).iter().map(|entry| entry.split(':').next().unwrap_or("")).collect();
+        let tmpfs: Vec<_> =
+            texts(&postgres["tmpfs"]).iter().map(|entry| entry.split(':').next().unwrap_or("")).collect();
         assert_eq!(tmpfs, ["/tmp", "/run/postgresql"], "{}", case.name);
     }
 }

@@ -20,12 +20,7 @@ pub type Mmctl<'a> = &'a dyn Fn(&[String], Option<&str>) -> (i32, String, String
 
 /// Sends a request: method, path, headers, body. Gives status, headers and body. A request with the header `Upgrade`
 /// carries all that a WebSocket handshake needs, and its answer has no body.
-pub type Http<'a> = &'a dyn Fn(
-    &str,
-    &str,
-    &[(String, String)],
-    Option<&str>,
-) -> (u16, Vec<(String, String)>, String);
+pub type Http<'a> = &'a dyn Fn(&str, &str, &[(String, String)], Option<&str>) -> (u16, Vec<(String, String)>, String);
 
 pub const TIMED_OUT: i32 = -1;
 
@@ -59,20 +54,14 @@ impl Contract {
 
     /// What mmctl says while no server runs: to be called with a container of the image in which only mmctl runs.
     pub fn before_start(&mut self, mmctl: Mmctl) {
-        self.mmctl_line(mmctl, |it| {
-            text(it, "note").starts_with("server not up yet")
-        });
+        self.mmctl_line(mmctl, |it| text(it, "note").starts_with("server not up yet"));
     }
 
     /// What a server on an empty database answers to strangers. It ends with an account, so `replay` needs another
     /// empty database.
     pub fn registration(&mut self, http: Http) {
-        self.http_line(http, |it| {
-            text(it, "note") == "fresh database: a weak password"
-        });
-        self.http_line(http, |it| {
-            text(it, "note").starts_with("fresh database: the first account")
-        });
+        self.http_line(http, |it| text(it, "note") == "fresh database: a weak password");
+        self.http_line(http, |it| text(it, "note").starts_with("fresh database: the first account"));
         self.http_line(http, |it| text(it, "note") == "the second account");
     }
 
@@ -86,76 +75,38 @@ impl Contract {
         self.mmctl_until(mmctl, "user create --email human@cicd.local");
         self.http_line(http, |it| text(it, "note") == "login");
         self.http_line(http, |it| text(it, "note") == "login, wrong password");
-        self.http_lines(http, |path| {
-            path.starts_with("/plugins/com.mattermost.calls/")
-        });
+        self.http_lines(http, |path| path.starts_with("/plugins/com.mattermost.calls/"));
         // Recorded later in the file, but the lists that follow already show the account deactivated.
         self.mmctl_line(mmctl, |it| it["exit"].is_null());
-        self.http_line(http, |it| {
-            text(it, "note").starts_with("bot's access token")
-        });
-        self.http_line(http, |it| {
-            text(it, "note").starts_with("bot's access token")
-        });
+        self.http_line(http, |it| text(it, "note").starts_with("bot's access token"));
+        self.http_line(http, |it| text(it, "note").starts_with("bot's access token"));
 
         self.mmctl_until(mmctl, "bot assign b2-bot admin");
         self.prepare(
             mmctl,
-            &[
-                "user",
-                "create",
-                "--email",
-                "b2@x.local",
-                "--username",
-                "b2-bot",
-                "--password",
-                "Correct-Horse-9",
-            ],
+            &["user", "create", "--email", "b2@x.local", "--username", "b2-bot", "--password", "Correct-Horse-9"],
         );
         self.prepare(mmctl, &["user", "convert", "b2-bot", "--bot"]);
         let token = self.prepare(mmctl, &["token", "generate", "b2-bot", "contract"]);
         self.bind_words("(a bot's token from `token generate`)", &token[0]["token"]);
-        self.http_line(http, |it| {
-            text(&it["request"]["headers"], "Authorization").contains("(a bot's token")
-        });
+        self.http_line(http, |it| text(&it["request"]["headers"], "Authorization").contains("(a bot's token"));
 
         self.mmctl_until(mmctl, "user create --email q@cicd.local");
-        let administrator = self
-            .comparison
-            .bound
-            .get("fqojc7yb4b8ourmi6wzsm1ixwr")
-            .cloned()
-            .unwrap_or_default();
+        let administrator = self.comparison.bound.get("fqojc7yb4b8ourmi6wzsm1ixwr").cloned().unwrap_or_default();
         self.bind_words("(the administrator's token)", &Value::from(administrator));
         self.http_lines(http, |path| path.starts_with("/api/v4/users/username/"));
         self.http_line(http, |it| text(it, "note") == "wrong token");
-        self.http_line(http, |it| {
-            text(it, "note") == "registration once accounts exist"
-        });
+        self.http_line(http, |it| text(it, "note") == "registration once accounts exist");
 
-        self.prepare(
-            mmctl,
-            &[
-                "bot",
-                "update",
-                "b2-bot",
-                "--description",
-                "managed by command-center",
-            ],
-        );
+        self.prepare(mmctl, &["bot", "update", "b2-bot", "--description", "managed by command-center"]);
         self.mmctl_until(mmctl, "(the end)");
     }
 
     /// Panics with every difference that was found, and for every line that nothing replayed.
     pub fn finish(mut self) {
-        for (file, count) in [
-            ("mmctl.jsonl", self.mmctl.len()),
-            ("http.jsonl", self.http.len()),
-        ] {
+        for (file, count) in [("mmctl.jsonl", self.mmctl.len()), ("http.jsonl", self.http.len())] {
             for number in (0..count).filter(|it| !self.done.contains(&(file, *it))) {
-                self.comparison
-                    .differences
-                    .push(format!("{file}:{}: never replayed", number + 1));
+                self.comparison.differences.push(format!("{file}:{}: never replayed", number + 1));
             }
         }
         assert!(
@@ -179,9 +130,7 @@ impl Contract {
     }
 
     fn mmctl_line(&mut self, mmctl: Mmctl, wanted: impl Fn(&Value) -> bool) {
-        let number = (0..self.mmctl.len())
-            .find(|it| wanted(&self.mmctl[*it]))
-            .expect("the line is recorded");
+        let number = (0..self.mmctl.len()).find(|it| wanted(&self.mmctl[*it])).expect("the line is recorded");
         self.done.insert(("mmctl.jsonl", number));
         let line = self.mmctl[number].clone();
         self.call(mmctl, &format!("mmctl.jsonl:{}", number + 1), &line);
@@ -197,12 +146,8 @@ impl Contract {
     }
 
     fn http_line(&mut self, http: Http, wanted: impl Fn(&Value) -> bool) {
-        let open = |number: &usize| {
-            !self.done.contains(&("http.jsonl", *number)) && wanted(&self.http[*number])
-        };
-        let number = (0..self.http.len())
-            .find(open)
-            .expect("the line is recorded");
+        let open = |number: &usize| !self.done.contains(&("http.jsonl", *number)) && wanted(&self.http[*number]);
+        let number = (0..self.http.len()).find(open).expect("the line is recorded");
         self.done.insert(("http.jsonl", number));
         let line = self.http[number].clone();
         self.request(http, &format!("http.jsonl:{}", number + 1), &line);
@@ -218,47 +163,26 @@ impl Contract {
     }
 
     fn call(&mut self, mmctl: Mmctl, place: &str, line: &Value) {
-        let arguments: Vec<String> = words(&line["argv"])[1..]
-            .iter()
-            .map(|it| self.ours(it))
-            .collect();
+        let arguments: Vec<String> = words(&line["argv"])[1..].iter().map(|it| self.ours(it)).collect();
         let place = format!("{place}: mmctl {}", arguments.join(" "));
         let (exit, stdout, stderr) = mmctl(&arguments, line["stdin"].as_str());
         let Some(recorded_exit) = line["exit"].as_i64() else {
-            self.comparison
-                .same(&place, "exit", &TIMED_OUT.to_string(), &exit.to_string());
+            self.comparison.same(&place, "exit", &TIMED_OUT.to_string(), &exit.to_string());
             return;
         };
-        self.comparison.same(
-            &place,
-            "exit",
-            &recorded_exit.to_string(),
-            &exit.to_string(),
-        );
-        let subject = Subject {
-            loose: is_loose(line),
-            partial: line["stdout_note"].is_string(),
-        };
+        self.comparison.same(&place, "exit", &recorded_exit.to_string(), &exit.to_string());
+        let subject = Subject { loose: is_loose(line), partial: line["stdout_note"].is_string() };
         let (recorded, here) = (text(line, "stdout"), stdout.as_str());
         match (serde_json::from_str(recorded), serde_json::from_str(here)) {
             (Ok(from), Ok(to)) => {
                 // An empty list is `null` and has nothing to indent.
                 if recorded.lines().nth(1).is_some() && here.lines().nth(1).is_some() {
-                    self.comparison.same(
-                        &place,
-                        "indentation",
-                        &indentation(recorded),
-                        &indentation(here),
-                    );
+                    self.comparison.same(&place, "indentation", &indentation(recorded), &indentation(here));
                 }
-                self.comparison
-                    .values(&place, "stdout", subject, &from, &to);
+                self.comparison.values(&place, "stdout", subject, &from, &to);
             }
-            _ if here.starts_with("Server version 11.6.0")
-                && recorded.starts_with("Server version 11.6.0") => {}
-            _ => self
-                .comparison
-                .same(&place, "stdout", recorded, &without_calls(here)),
+            _ if here.starts_with("Server version 11.6.0") && recorded.starts_with("Server version 11.6.0") => {}
+            _ => self.comparison.same(&place, "stdout", recorded, &without_calls(here)),
         }
         let listed = serde_json::from_str::<Vec<Value>>(&stdout).unwrap_or_default();
         let expected = if listed.is_empty() || arguments.contains(&"plugin".to_owned()) {
@@ -266,11 +190,7 @@ impl Contract {
         } else {
             recount(text(line, "stderr"), listed.len())
         };
-        let stderr = if here.contains("Listing enabled") {
-            recount(&stderr, 3)
-        } else {
-            stderr
-        };
+        let stderr = if here.contains("Listing enabled") { recount(&stderr, 3) } else { stderr };
         self.comparison.same(&place, "stderr", &expected, &stderr);
     }
 
@@ -298,43 +218,23 @@ impl Contract {
             document => Some(document.to_string()),
         };
         let (status, answered, body) = http(method, &path, &headers, body.as_deref());
-        self.comparison.same(
-            &place,
-            "status",
-            &line["status"].to_string(),
-            &status.to_string(),
-        );
+        self.comparison.same(&place, "status", &line["status"].to_string(), &status.to_string());
         if upgrade {
             return;
         }
         for (name, recorded) in line["headers"].as_object().into_iter().flatten() {
             let recorded = recorded.as_str().unwrap_or_default();
-            let here = answered
-                .iter()
-                .find(|(it, _)| it.eq_ignore_ascii_case(name))
-                .map_or("", |(_, value)| value);
+            let here = answered.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value);
             match name.as_str() {
                 "X-Version-Id" if here.starts_with("11.6.0.") => {}
-                "Token" => self
-                    .comparison
-                    .identifier(&place, "the header Token", recorded, here),
+                "Token" => self.comparison.identifier(&place, "the header Token", recorded, here),
                 _ => self.comparison.same(&place, name, recorded, here),
             }
         }
-        let subject = Subject {
-            loose: is_loose(line),
-            partial: line["body_note"].is_string(),
-        };
-        match (
-            serde_json::from_str(text(line, "body")),
-            serde_json::from_str(&body),
-        ) {
-            (Ok(recorded), Ok(here)) => self
-                .comparison
-                .values(&place, "body", subject, &recorded, &here),
-            _ => self
-                .comparison
-                .same(&place, "body", text(line, "body"), &body),
+        let subject = Subject { loose: is_loose(line), partial: line["body_note"].is_string() };
+        match (serde_json::from_str(text(line, "body")), serde_json::from_str(&body)) {
+            (Ok(recorded), Ok(here)) => self.comparison.values(&place, "body", subject, &recorded, &here),
+            _ => self.comparison.same(&place, "body", text(line, "body"), &body),
         }
     }
 
@@ -343,21 +243,12 @@ impl Contract {
         if let Some((_, origin)) = self.origins.iter().find(|(it, _)| *it == recorded) {
             return origin.clone();
         }
-        let bound = self
-            .comparison
-            .bound
-            .iter()
-            .filter(|(it, _)| recorded.contains(it.as_str()));
-        bound.fold(recorded.to_owned(), |text, (theirs, ours)| {
-            text.replace(theirs.as_str(), ours)
-        })
+        let bound = self.comparison.bound.iter().filter(|(it, _)| recorded.contains(it.as_str()));
+        bound.fold(recorded.to_owned(), |text, (theirs, ours)| text.replace(theirs.as_str(), ours))
     }
 
     fn bind_words(&mut self, words: &str, token: &Value) {
-        self.comparison.bound.insert(
-            words.to_owned(),
-            token.as_str().unwrap_or_default().to_owned(),
-        );
+        self.comparison.bound.insert(words.to_owned(), token.as_str().unwrap_or_default().to_owned());
     }
 }
 
@@ -373,18 +264,12 @@ fn is_loose(line: &Value) -> bool {
 
 /// The white space that the second line begins with.
 fn indentation(text: &str) -> String {
-    text.lines()
-        .nth(1)
-        .map(|it| it.chars().take_while(|it| it.is_whitespace()).collect())
-        .unwrap_or_default()
+    text.lines().nth(1).map(|it| it.chars().take_while(|it| it.is_whitespace()).collect()).unwrap_or_default()
 }
 
 /// Calls may be installed here and was not when `plugin list` was recorded.
 fn without_calls(text: &str) -> String {
-    text.lines()
-        .filter(|it| !it.starts_with("com.mattermost.calls: "))
-        .map(|it| format!("{it}\n"))
-        .collect()
+    text.lines().filter(|it| !it.starts_with("com.mattermost.calls: ")).map(|it| format!("{it}\n")).collect()
 }
 
 /// A count line with another count.
@@ -397,19 +282,12 @@ fn recount(stderr: &str, count: usize) -> String {
 }
 
 fn lines(file: &Path) -> Vec<Value> {
-    let text =
-        std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a line is a JSON document"))
-        .collect()
+    let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    text.lines().map(|line| serde_json::from_str(line).expect("a line is a JSON document")).collect()
 }
 
 fn words(list: &Value) -> Vec<&str> {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {

@@ -1,4 +1,9 @@
-//! Whole stacks in Docker, used as clients use them.
+//! Whole stacks in Docker, used as clients use them. `cargo xtask e2e` runs them, one after the other.
 
+mod checks;
+mod client;
 mod contract;
+
+mod contract_replay;
+mod tls;
 mod up;

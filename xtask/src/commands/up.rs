@@ -45,7 +45,6 @@ enum Source {
 pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     // Wrong settings are said before anything is asked or installed.
     stack::open(name.unwrap_or(SITE))?;
-    interrupt::listen()?;
     // Docker's answers take a tenth of a second each, so questions that do not need each other are asked side by side.
     let (probed, containers) = std::thread::scope(|scope| {
         let containers = scope.spawn(|| docker::containers(None));
@@ -55,6 +54,8 @@ pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     let containers = if probed.is_ok() { containers } else { Ok(Vec::new()) };
     let engine = engine::ensure(probed, args.yes)?;
     let containers = containers?;
+    // From here on: a question that is asked above ends with Ctrl-C as every program does.
+    interrupt::listen()?;
     let (stack, use_lab) = choose(args.images, name, &containers)?;
     let result = bring_up(&stack, use_lab, &engine, &containers);
     if interrupt::interrupted() {

@@ -26,23 +26,13 @@ pub struct Subject {
 }
 
 impl Comparison {
-    pub fn values(
-        &mut self,
-        place: &str,
-        at: &str,
-        subject: Subject,
-        recorded: &Value,
-        here: &Value,
-    ) {
+    pub fn values(&mut self, place: &str, at: &str, subject: Subject, recorded: &Value, here: &Value) {
         match (recorded, here) {
             (Value::Object(a), Value::Object(b)) => {
                 for key in a.keys().filter(|key| !b.contains_key(*key)) {
                     self.differ(place, at, &format!("the key {key} is missing"));
                 }
-                for key in b
-                    .keys()
-                    .filter(|key| !subject.partial && !a.contains_key(*key))
-                {
+                for key in b.keys().filter(|key| !subject.partial && !a.contains_key(*key)) {
                     self.differ(place, at, &format!("the key {key} is not recorded"));
                 }
                 for (key, value) in a {
@@ -51,9 +41,7 @@ impl Comparison {
                     }
                 }
             }
-            (Value::Array(a), Value::Array(b)) if is_named(a) || is_named(b) => {
-                self.named(place, at, subject, a, b)
-            }
+            (Value::Array(a), Value::Array(b)) if is_named(a) || is_named(b) => self.named(place, at, subject, a, b),
             (Value::Null, Value::Array(b)) if is_named(b) => self.named(place, at, subject, &[], b),
             (Value::Array(a), Value::Array(b)) if !subject.loose => {
                 if a.len() != b.len() {
@@ -70,11 +58,7 @@ impl Comparison {
             }
             (Value::Number(a), Value::Number(b)) => {
                 let time = at.ends_with("_at") || at.ends_with("_update");
-                let same = if time {
-                    (a.as_i64() == Some(0)) == (b.as_i64() == Some(0))
-                } else {
-                    a == b
-                };
+                let same = if time { (a.as_i64() == Some(0)) == (b.as_i64() == Some(0)) } else { a == b };
                 if !same && !subject.loose {
                     self.differ(place, at, &format!("{a}, here {b}"));
                 }
@@ -87,21 +71,9 @@ impl Comparison {
     }
 
     /// Lists of accounts, compared name by name.
-    fn named(
-        &mut self,
-        place: &str,
-        at: &str,
-        subject: Subject,
-        recorded: &[Value],
-        here: &[Value],
-    ) {
-        let find =
-            |list: &[Value], name: &str| list.iter().find(|it| it["username"] == name).cloned();
-        let names: HashSet<&str> = recorded
-            .iter()
-            .chain(here)
-            .map(|it| text(it, "username"))
-            .collect();
+    fn named(&mut self, place: &str, at: &str, subject: Subject, recorded: &[Value], here: &[Value]) {
+        let find = |list: &[Value], name: &str| list.iter().find(|it| it["username"] == name).cloned();
+        let names: HashSet<&str> = recorded.iter().chain(here).map(|it| text(it, "username")).collect();
         for name in names {
             match (find(recorded, name), find(here, name)) {
                 (Some(a), Some(b)) => self.values(place, &format!("{at}[{name}]"), subject, &a, &b),
@@ -113,9 +85,7 @@ impl Comparison {
     }
 
     fn texts(&mut self, place: &str, at: &str, subject: Subject, recorded: &str, here: &str) {
-        if at.ends_with(".version")
-            && (here.starts_with("11.6.0") || !recorded.starts_with("11.6.0"))
-        {
+        if at.ends_with(".version") && (here.starts_with("11.6.0") || !recorded.starts_with("11.6.0")) {
             return;
         }
         if is_identifier(recorded) {
@@ -132,11 +102,7 @@ impl Comparison {
             self.differ(place, at, &format!("{here:?} is no identifier"));
             return;
         }
-        let bound = self
-            .bound
-            .entry(recorded.to_owned())
-            .or_insert_with(|| here.to_owned())
-            .clone();
+        let bound = self.bound.entry(recorded.to_owned()).or_insert_with(|| here.to_owned()).clone();
         self.same(place, at, &bound, here);
     }
 
@@ -147,21 +113,16 @@ impl Comparison {
     }
 
     pub fn differ(&mut self, place: &str, what: &str, difference: &str) {
-        self.differences
-            .push(format!("{place}: {what}: {difference}"));
+        self.differences.push(format!("{place}: {what}: {difference}"));
     }
 }
 
 fn is_named(list: &[Value]) -> bool {
-    list.first()
-        .is_some_and(|it| it["username"].is_string() && it["update_at"].is_number())
+    list.first().is_some_and(|it| it["username"].is_string() && it["update_at"].is_number())
 }
 
 fn is_identifier(text: &str) -> bool {
-    text.len() == 26
-        && text
-            .bytes()
-            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
+    text.len() == 26 && text.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit())
 }
 
 fn after_colon(text: &str) -> &str {
