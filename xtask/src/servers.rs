@@ -52,10 +52,10 @@ pub fn restart_changed(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Vec<S
     started_since(stack, &before)
 }
 
-/// The services whose containers are new since `before`.
+/// The services whose containers are new since `before`, or run again.
 pub fn started_since(stack: &Stack, before: &[Container]) -> anyhow::Result<Vec<String>> {
     let after = docker::containers(Some(&stack.settings.name))?;
-    let is_new = |now: &&Container| !before.iter().any(|then| then.id == now.id);
+    let is_new = |now: &&Container| !before.iter().any(|then| then.id == now.id && then.state == now.state);
     Ok(after.iter().filter(is_new).map(|container| container.service.clone()).collect())
 }
 

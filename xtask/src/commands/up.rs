@@ -216,6 +216,8 @@ fn stop_for_stranger(stack: &Stack, error: anyhow::Error) -> anyhow::Error {
 }
 
 fn interrupted(stack: &Stack) -> anyhow::Error {
+    // What Docker has begun to start still comes up for a moment.
+    std::thread::sleep(Duration::from_secs(1));
     let containers = docker::containers(Some(&stack.settings.name)).unwrap_or_default();
     let running: Vec<&str> = containers
         .iter()
