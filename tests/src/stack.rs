@@ -110,7 +110,10 @@ impl Stack {
             xtask::lab::write_override(&inner, self.images()).expect("the override can be written");
         }
         let network = &inner.settings.network;
-        xtask::drivers::docker::create_network(&network.name, network.subnet, &self.name).expect("the subnet is free");
+        let existing = xtask::drivers::docker::network(&network.name).expect("Docker answers");
+        if existing.is_none() {
+            xtask::drivers::docker::create_network(&network.name, network.subnet, &self.name).expect("a free subnet");
+        }
     }
 
     /// The images that this stack runs, or would run: the pinned ones where they can be had, else the lab's.

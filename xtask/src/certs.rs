@@ -171,7 +171,8 @@ const CLOCK_SKEW: Duration = Duration::hours(1);
 struct Ca {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
-    permitted: Option<Vec<Subnet>>,
+    permitted: Permitted,
+    not_after: OffsetDateTime,
 }
 
 fn load_ca(root: &Path, now: OffsetDateTime) -> anyhow::Result<Option<Ca>> {
@@ -208,9 +209,10 @@ fn load_ca(root: &Path, now: OffsetDateTime) -> anyhow::Result<Option<Ca>> {
     if certificate.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
         return Err(unusable("does not belong to the key beside it"));
     }
-    let permitted = permitted_networks(&certificate)?;
+    let permitted = permitted(&certificate);
+    let not_after = certificate.validity().not_after.to_datetime();
     let issuer = Issuer::from_ca_cert_pem(&pem, key).with_context(|| format!("cannot use {}", path.display()))?;
-    Ok(Some(Ca { issuer, permitted, pem }))
+    Ok(Some(Ca { issuer, permitted, not_after, pem }))
 }
 
 fn make_ca(root: &Path, settings: &Settings, lan: &[LanAddress], now: OffsetDateTime) -> anyhow::Result<Ca> {
@@ -259,15 +261,11 @@ fn permitted_subtrees(domain: &str, lan: &[LanAddress]) -> Vec<GeneralSubtree> {
 }
 
 fn issue(root: &Path, ca: &Ca, leaf: &Leaf, now: OffsetDateTime) -> anyhow::Result<String> {
-    for san in &leaf.sans {
-        if let (San::Ip(IpAddr::V4(address)), Some(permitted)) = (san, &ca.permitted)
-            && !permitted.iter().any(|subnet| subnet.contains(*address))
-        {
-            return Err(hinted(
-                anyhow::anyhow!("{address} lies outside of what {} may sign for", ca_path(root).display()),
-                "the CA was made on another network; move certs/ca.crt and certs/ca.key away for a new one, and enrol phones again",
-            ));
-        }
+    if let Some(san) = leaf.sans.iter().find(|san| !ca.permitted.covers(san)) {
+        return Err(hinted(
+            anyhow::anyhow!("{san} lies outside of what {} may sign for", ca_path(root).display()),
+            "the CA was made for another domain or network; move certs/ca.crt and certs/ca.key away for a new one, and enrol phones again",
+        ));
     }
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
@@ -287,7 +285,7 @@ fn issue(root: &Path, ca: &Ca, leaf: &Leaf, now: OffsetDateTime) -> anyhow::Resu
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     params.not_before = now - CLOCK_SKEW;
-    params.not_after = now - CLOCK_SKEW + LEAF_LIFETIME;
+    params.not_after = ca.not_after.min(now - CLOCK_SKEW + LEAF_LIFETIME);
     params.serial_number = Some(serial_number());
     let pem = params.signed_by(&key, &ca.issuer)?.pem();
     let (certificate_path, key_path) = leaf_paths(root, leaf.server);
@@ -318,8 +316,10 @@ fn reason_to_reissue(
     if certificate.verify_signature(Some(issuer.public_key())).is_err() {
         return Ok(Some("another CA had signed it".to_owned()));
     }
-    let left = certificate.validity().not_after.to_datetime() - now;
-    if left < RENEW_BEFORE {
+    let not_after = certificate.validity().not_after.to_datetime();
+    let left = not_after - now;
+    // One that ends with its CA gains nothing by being issued again.
+    if left < RENEW_BEFORE && not_after < ca.not_after {
         return Ok(Some(format!("{} days were left", left.whole_days().max(0))));
     }
     let covered = sans(pem)?;
@@ -337,28 +337,53 @@ fn still_ours(pem: &str) -> anyhow::Result<Vec<San>> {
     Ok(sans(pem).unwrap_or_default().into_iter().filter(ours).collect())
 }
 
-/// The IPv4 networks that the CA may sign for, or nothing when it is unconstrained.
-fn permitted_networks(certificate: &X509Certificate<'_>) -> anyhow::Result<Option<Vec<Subnet>>> {
+/// What the CA may sign for. A kind of name without any entry is unconstrained (RFC 5280, section 4.2.1.10).
+#[derive(Default)]
+struct Permitted {
+    domains: Option<Vec<String>>,
+    networks: Option<Vec<Subnet>>,
+}
+
+impl Permitted {
+    fn covers(&self, san: &San) -> bool {
+        match san {
+            San::Dns(name) => self.domains.as_ref().is_none_or(|domains| {
+                let below = |domain: &str| name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+                domains.iter().any(|domain| domain.is_empty() || name == domain || below(domain))
+            }),
+            San::Ip(IpAddr::V4(address)) => {
+                self.networks.as_ref().is_none_or(|networks| networks.iter().any(|subnet| subnet.contains(*address)))
+            }
+            San::Ip(IpAddr::V6(_)) => true,
+        }
+    }
+}
+
+fn permitted(certificate: &X509Certificate<'_>) -> Permitted {
+    let mut permitted = Permitted::default();
     for extension in certificate.extensions() {
         let ParsedExtension::NameConstraints(constraints) = extension.parsed_extension() else { continue };
-        let Some(permitted) = &constraints.permitted_subtrees else { continue };
-        let subnets = permitted.iter().filter_map(|subtree| match subtree.base {
-            GeneralName::IPAddress(bytes) => {
-                let octets: [u8; 8] = bytes.try_into().ok()?;
-                let first = Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]);
-                let mask = u32::from_be_bytes([octets[4], octets[5], octets[6], octets[7]]);
-                Some(Subnet { first, prefix: u8::try_from(mask.leading_ones()).ok()? })
+        for subtree in constraints.permitted_subtrees.iter().flatten() {
+            match subtree.base {
+                GeneralName::DNSName(domain) => permitted.domains.get_or_insert_default().push(domain.to_owned()),
+                GeneralName::IPAddress(bytes) => {
+                    let networks = permitted.networks.get_or_insert_default();
+                    if let Ok([a, b, c, d, mask @ ..]) = <[u8; 8]>::try_from(bytes) {
+                        let prefix = u32::from_be_bytes(mask).count_ones() as u8;
+                        networks.push(Subnet { first: Ipv4Addr::new(a, b, c, d), prefix });
+                    }
+                }
+                _ => {}
             }
-            _ => None,
-        });
-        return Ok(Some(subnets.collect()));
+        }
     }
-    Ok(None)
+    permitted
 }
 
 fn common_name(name: &str) -> DistinguishedName {
     let mut distinguished_name = DistinguishedName::new();
-    distinguished_name.push(DnType::CommonName, name);
+    // RFC 5280, appendix A.1: at most 64 characters. Clients look at the SANs; people read this.
+    distinguished_name.push(DnType::CommonName, name.chars().take(64).collect::<String>());
     distinguished_name
 }
 

@@ -53,7 +53,7 @@ pub fn detect(settings: &Settings) -> anyhow::Result<Host> {
             for address in wanted {
                 match local.iter().find(|candidate| candidate.address == *address) {
                     Some(candidate) => lan.push(*candidate),
-                    None => return Err(missing_address(*address, &found)),
+                    None => return Err(missing_address(settings.lan.line, *address, &found)),
                 }
             }
             lan
@@ -82,11 +82,11 @@ const LOOPBACK: LanAddress =
     LanAddress { address: Ipv4Addr::LOCALHOST, subnet: Subnet { first: Ipv4Addr::new(127, 0, 0, 0), prefix: 8 } };
 
 /// A wrong address in stack.toml is a wrong setting, whichever machine it would be right on.
-fn missing_address(address: Ipv4Addr, found: &[LanAddress]) -> anyhow::Error {
+fn missing_address(line: usize, address: Ipv4Addr, found: &[LanAddress]) -> anyhow::Error {
     let found = found.iter().map(|lan| lan.address.to_string()).collect::<Vec<_>>().join(", ");
     let found = if found.is_empty() { "none".to_owned() } else { found };
     anyhow::Error::new(Invalid::new(
-        format!("stack.toml: lan.addresses: this host does not have the address {address}"),
+        format!("stack.toml:{line}: lan.addresses: this host does not have the address {address}"),
         format!("it has {found}; use one of them, or \"auto\""),
     ))
 }

@@ -49,7 +49,13 @@ pub struct Secrets {
 #[derive(Clone)]
 enum Line {
     Text(String),
-    Secret { name: String, value: String, date: Option<String> },
+    /// `text` is the line as it stands in the file.
+    Secret {
+        name: String,
+        value: String,
+        date: Option<String>,
+        text: String,
+    },
 }
 
 impl fmt::Debug for Secrets {
@@ -113,7 +119,8 @@ impl Secrets {
                 return fail(&format!("{name} is there twice"));
             }
             secrets.values.insert(name.to_owned(), secrets.lines.len());
-            secrets.lines.push(Line::Secret { name: name.to_owned(), value: value.to_owned(), date });
+            let (name, value, text) = (name.to_owned(), value.to_owned(), line.to_owned());
+            secrets.lines.push(Line::Secret { name, value, date, text });
         }
         Ok(secrets)
     }
@@ -131,7 +138,8 @@ impl Secrets {
     }
 
     pub fn set(&mut self, name: &str, value: &str, date: &str) {
-        let line = Line::Secret { name: name.to_owned(), value: value.to_owned(), date: Some(date.to_owned()) };
+        let text = format!("{name}={value}  # {date}");
+        let line = Line::Secret { name: name.to_owned(), value: value.to_owned(), date: Some(date.to_owned()), text };
         match self.values.get(name) {
             Some(index) => self.lines[*index] = line,
             None => {
@@ -160,29 +168,25 @@ impl Secrets {
 
     /// The text with every secret replaced by its name.
     pub fn redact(&self, text: &str) -> String {
-        let mut redacted = text.to_owned();
+        let mut secrets: Vec<(&str, &str)> = Vec::new();
         for line in &self.lines {
             if let Line::Secret { name, value, .. } = line
                 && name != ADMIN_ID
                 && value.len() >= 8
             {
-                redacted = redacted.replace(value.as_str(), &format!("[{name}]"));
+                secrets.push((name, value));
             }
         }
-        redacted
+        // The longest first: of one that begins with another, nothing must be left.
+        secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+        secrets.into_iter().fold(text.to_owned(), |text, (name, value)| text.replace(value, &format!("[{name}]")))
     }
 
     pub fn save(&self, path: &Path) -> anyhow::Result<()> {
         let mut text = String::new();
         for line in &self.lines {
             match line {
-                Line::Text(line) => text.push_str(line),
-                Line::Secret { name, value, date } => {
-                    text.push_str(&format!("{name}={value}"));
-                    if let Some(date) = date {
-                        text.push_str(&format!("  # {date}"));
-                    }
-                }
+                Line::Text(line) | Line::Secret { text: line, .. } => text.push_str(line),
             }
             text.push('\n');
         }

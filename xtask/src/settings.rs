@@ -38,11 +38,14 @@ pub struct Settings {
 #[serde(deny_unknown_fields)]
 pub struct Lan {
     pub addresses: Addresses,
+    /// Where the file says so, for an error that only the host can find.
+    #[serde(skip)]
+    pub line: usize,
 }
 
 /// `"auto"`, or a list of which the first address is advertised.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(untagged, expecting = "\"auto\" or a list of IPv4 addresses")]
+#[serde(untagged, expecting = "is neither \"auto\" nor a list of IPv4 addresses; IPv6 is not supported")]
 pub enum Addresses {
     Auto(Auto),
     List(Vec<Ipv4Addr>),
@@ -202,7 +205,7 @@ impl Settings {
         self.name.push_str("-lab");
         self.network.name.push_str("-lab");
         let offset = u32::from(self.network.mattermost_address) - u32::from(self.network.subnet.first);
-        self.network.subnet = self.network.subnet.next();
+        self.network.subnet = self.network.subnet.private_neighbour();
         self.network.mattermost_address = Ipv4Addr::from(u32::from(self.network.subnet.first) + offset);
         self
     }
@@ -249,7 +252,8 @@ pub fn load(path: &Path) -> anyhow::Result<Settings> {
 
 /// Parses and checks the text of a settings file; `shown` names the file in errors.
 pub fn parse(text: &str, shown: &str) -> Result<Settings, Invalid> {
-    let settings: Settings = toml::from_str(text).map_err(|error| locate::parse_error(text, shown, &error))?;
+    let mut settings: Settings = toml::from_str(text).map_err(|error| locate::parse_error(text, shown, &error))?;
+    settings.lan.line = locate::line_of(text, "lan.addresses");
     match check::problem(&settings) {
         Some(problem) => Err(Invalid {
             message: format!("{shown}:{}: {}: {}", locate::line_of(text, problem.key), problem.key, problem.what),

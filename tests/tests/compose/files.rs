@@ -152,6 +152,72 @@ fn the_lab_has_names_and_a_network_of_its_own() {
     assert!(lab.network.subnet.contains(lab.network.mattermost_address));
 }
 
+/// The network after the site's one may be a public one, or none at all: the lab must not take the addresses of somebody else.
+#[test]
+fn the_labs_network_is_private_wherever_the_sites_is() {
+    for (subnet, address) in [
+        ("192.168.255.0/24", "192.168.255.10"),
+        ("172.31.0.0/16", "172.31.0.10"),
+        ("10.255.255.240/28", "10.255.255.250"),
+        ("192.168.0.0/16", "192.168.0.10"),
+    ] {
+        let text = common::shipped_with(&[("172.30.0.0/24", subnet), ("172.30.0.10", address)]);
+        let (site, lab) = (common::settings(&text), common::settings(&text).for_lab());
+        assert!(lab.network.subnet.first.is_private(), "{subnet} becomes {}", lab.network.subnet);
+        assert!(lab.network.subnet.contains(lab.network.mattermost_address), "{subnet}");
+        assert!(!lab.network.subnet.overlaps(&site.network.subnet), "{subnet} becomes {}", lab.network.subnet);
+    }
+}
+
+/// YAML takes some names for numbers, dates and nothing, and Compose then refuses the file.
+#[test]
+fn a_name_stays_a_text_in_yaml() {
+    for name in ["123", "1e3", "0x1f", "0o17", "null", "true", "no", "2026-01-01", "1-1"] {
+        let replaced = [
+            ("name = \"command-center\"", format!("name = \"{name}\"")),
+            ("name = \"cicd-net\"", format!("name = \"{name}\"")),
+        ];
+        let replaced: Vec<(&str, &str)> = replaced.iter().map(|(old, new)| (*old, new.as_str())).collect();
+        let case = Case::new("awkward names", common::settings(&common::shipped_with(&replaced)));
+        assert_eq!(case.compose["name"].as_str(), Some(name), "the project's name");
+        assert_eq!(case.compose["networks"]["cicd"]["name"].as_str(), Some(name), "the network's name");
+        assert_eq!(case.service("postgres")["labels"]["command-center.stack"].as_str(), Some(name), "the label");
+        if common::docker_compose_is_here("awkward names") {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            xtask::render::write(&case.files, folder.path()).expect("a temporary folder can be written to");
+            common::stdout_of(compose(folder.path()).args(["config", "--quiet"]));
+        }
+    }
+}
+
+/// What is not tracked must not be added by `git add .`, keys and secrets least of all; what is tracked must not be passed over.
+#[test]
+fn git_ignores_what_is_not_tracked_and_nothing_else() {
+    let ignored = |path: &str| {
+        let mut command = Command::new("git");
+        command.args(["check-ignore", "--quiet", "--no-index", path]).current_dir(common::checkout());
+        // 0: ignored, 1: not, 128: this is no repository.
+        command.status().expect("git starts").code()
+    };
+    if ignored("stack.toml") == Some(128) {
+        eprintln!("SKIPPED: ignored files: this is no git repository");
+        return;
+    }
+    let case = shipped();
+    for file in &case.files {
+        assert_eq!(ignored(file.path), Some(i32::from(file.tracked)), "{}", file.path);
+        if file.path != "compose/compose.yaml" {
+            assert_eq!(ignored(&format!("{}.j2", file.path)), Some(1), "the template of {}", file.path);
+        }
+        assert_eq!(ignored(&format!("tests/golden/shipped/{}", file.path)), Some(1), "the golden {}", file.path);
+    }
+    for path in
+        ["env/secrets.env", "env/.lock", "certs/ca.key", "certs/ca.crt", "certs/mattermost/tls.key", "env/.xtask-a1"]
+    {
+        assert_eq!(ignored(path), Some(0), "{path}");
+    }
+}
+
 /// A name that a template uses and nobody gives must fail, not print nothing: in YAML and in env files, printed or tested.
 #[test]
 fn a_typo_in_a_template_fails() {

@@ -5,5 +5,10 @@ mod client;
 mod contract;
 
 mod contract_replay;
+mod database;
+mod faults;
+mod lifecycle;
+mod single;
 mod tls;
+mod turn;
 mod up;

@@ -23,7 +23,12 @@ use crate::stack::{self, LAB, SITE, Stack};
 ///
 /// The settings are in stack.toml. `cargo xtask up` does everything that is needed, and can be run again at any time.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    disable_help_subcommand = true,
+    after_help = "Example:\n  cargo xtask up --images auto --yes"
+)]
 pub struct Cli {
     /// Act on this stack: `site`, `lab`, or the name of a folder below target/stacks/. Without it, the one that is set up.
     #[arg(long, global = true, value_name = "NAME")]

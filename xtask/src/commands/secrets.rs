@@ -17,6 +17,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Show {
     /// Print one value, and nothing else.
+    #[command(after_help = "Example:\n  cargo xtask secrets show ADMIN_PASSWORD")]
     Show {
         /// As the list has it, such as ADMIN_PASSWORD.
         name: String,

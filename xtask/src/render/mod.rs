@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value, context};
 use sha2::{Digest as _, Sha256};
 
@@ -45,6 +45,7 @@ pub fn render(
     let password = secrets.require(POSTGRES_PASSWORD)?;
 
     let pg_hba = template("env/postgres/pg_hba.conf", context! {})?;
+    let start = template("env/postgres/start.sh", context! {})?;
     let turnserver =
         template("env/turnserver.conf", context! { settings => Serde(settings), lan_ip => &lan_ip, turn_secret })?;
     let mattermost = template(
@@ -64,7 +65,7 @@ pub fn render(
         "compose/.env",
         context! {
             lan_ip => &lan_ip,
-            postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba]),
+            postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba, &start]),
             mattermost_content => content(&[&certificates.ca, &certificates.mattermost]),
             coturn_content => content(&[&turnserver]),
         },
@@ -75,7 +76,7 @@ pub fn render(
         ignored("env/mattermost.env", mattermost, 0o600),
         ignored("env/turnserver.conf", turnserver, 0o600),
         ignored("env/postgres/pg_hba.conf", pg_hba, 0o644),
-        ignored("env/postgres/start.sh", template("env/postgres/start.sh", context! {})?, 0o644),
+        ignored("env/postgres/start.sh", start, 0o644),
         ignored("env/postgres/init.sql", template("env/postgres/init.sql", context! {})?, 0o644),
         // The image reads its first password from a file, and so does init.sql the second: neither is ever in argv.
         ignored("env/postgres/superuser_password", secrets.require(POSTGRES_SUPERUSER_PASSWORD)?.to_owned(), 0o600),
@@ -133,6 +134,7 @@ pub fn diff(files: &[File], root: &Path, secrets: &Secrets) -> String {
         if current == file.contents {
             continue;
         }
+        let current = without_older_secrets(&current, &file.contents, secrets);
         let difference = similar::TextDiff::from_lines(&current, &file.contents)
             .unified_diff()
             .header(&format!("a/{}", file.path), &format!("b/{}", file.path))
@@ -142,6 +144,21 @@ pub fn diff(files: &[File], root: &Path, secrets: &Secrets) -> String {
         text.push_str(&if is_password { format!("{}: differs (not shown)\n", file.path) } else { difference });
     }
     secrets.redact(&text)
+}
+
+/// The text on disk without the values of lines that hold another secret than today's, which no name of today's redacts.
+fn without_older_secrets(current: &str, new: &str, secrets: &Secrets) -> String {
+    let key = |line: &str| line.split_once('=').map(|(key, _)| key.to_owned());
+    let secret: Vec<&str> = new.lines().filter(|line| secrets.redact(line) != **line).collect();
+    let keys: Vec<String> = secret.iter().filter_map(|line| key(line)).collect();
+    let mut text = String::new();
+    for line in current.lines() {
+        match key(line).filter(|key| keys.contains(key) && !secret.contains(&line)) {
+            Some(key) => text.push_str(&format!("{key}=[an older secret]\n")),
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
+    text
 }
 
 /// The templates, with the folder of their output.
@@ -181,15 +198,10 @@ fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) 
     if value.is_undefined() {
         return Err(ErrorKind::UndefinedError.into());
     }
-    // Booleans print as `True` by default, which Go's ParseBool takes, but nobody expects to read.
-    let text = value.to_string();
-    let text = match text.as_str() {
-        "True" => "true",
-        "False" => "false",
-        text => text,
-    };
+    // Booleans print as `True` by default, which Go's ParseBool takes, but nobody expects to read. A text stays as it is.
+    let text = if value.kind() == ValueKind::Bool { value.is_true().to_string() } else { value.to_string() };
     let quoted =
-        envfile::quote(text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
+        envfile::quote(&text).map_err(|error| minijinja::Error::new(ErrorKind::BadEscape, error.to_string()))?;
     out.write_str(&quoted).map_err(Into::into)
 }
 

@@ -278,9 +278,14 @@ impl Subnet {
         (!self.mask()).saturating_add(1)
     }
 
-    /// The network of the same size that follows this one.
-    pub fn next(&self) -> Subnet {
-        Subnet { first: Ipv4Addr::from(u32::from(self.first).wrapping_add(self.size())), prefix: self.prefix }
+    /// The network of the same size that follows this one, or the one before it, or one elsewhere: whichever is private.
+    pub fn private_neighbour(&self) -> Subnet {
+        let (first, size) = (u32::from(self.first), self.size());
+        let next = Ipv4Addr::from(first.wrapping_add(size));
+        let previous = Ipv4Addr::from(first.wrapping_sub(size));
+        let elsewhere = Ipv4Addr::new(10, 251, 0, 0);
+        let first = [next, previous].into_iter().find(Ipv4Addr::is_private).unwrap_or(elsewhere);
+        Subnet { first, prefix: self.prefix }
     }
 
     fn mask(&self) -> u32 {

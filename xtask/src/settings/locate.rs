@@ -27,6 +27,9 @@ pub(super) fn parse_error(text: &str, shown: &str, error: &toml::de::Error) -> I
     let line = line_at(text, offset);
     let key = key_at(text, offset).map(|key| format!("{key}: ")).unwrap_or_default();
     let message = error.message().lines().collect::<Vec<_>>().join("; ");
+    let message = message
+        .replace("expected u16", "expected a whole number from 0 to 65535")
+        .replace("expected u32", "expected a whole number that is not negative");
     let hint = if message.contains("unknown field") {
         "remove the key, or spell it as the shipped stack.toml does".to_owned()
     } else if message.contains("missing field") {

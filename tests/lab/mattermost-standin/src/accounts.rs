@@ -27,7 +27,8 @@ pub struct NewAccount {
 pub async fn create(server: &Server, asker: Asker, account: NewAccount) -> Result<User, AppError> {
     let only_first = asker == Asker::Stranger && !server.settings.open_server;
     let no_open_server = || {
-        let message = "This server does not allow open signups.  Please speak with your Administrator to receive an invitation.";
+        let message =
+            "This server does not allow open signups.  Please speak with your Administrator to receive an invitation.";
         AppError::new("api.user.create_user.no_open_server", message, 403)
     };
     // Hashing takes a while; a stranger who will be refused must not be able to ask for it.
@@ -51,15 +52,11 @@ pub async fn create(server: &Server, asker: Asker, account: NewAccount) -> Resul
 }
 
 fn taken(error: &tokio_postgres::Error) -> Option<AppError> {
-    let error = error
-        .as_db_error()
-        .filter(|it| *it.code() == SqlState::UNIQUE_VIOLATION)?;
+    let error = error.as_db_error().filter(|it| *it.code() == SqlState::UNIQUE_VIOLATION)?;
     Some(match error.constraint() {
-        Some("users_email_key") => AppError::new(
-            "app.user.save.email_exists.app_error",
-            "An account with that email already exists.",
-            400,
-        ),
+        Some("users_email_key") => {
+            AppError::new("app.user.save.email_exists.app_error", "An account with that email already exists.", 400)
+        }
         _ => AppError::new(
             "app.user.save.username_exists.app_error",
             "An account with that username already exists.",
@@ -75,11 +72,7 @@ fn check_username(name: &str) -> Result<(), AppError> {
     }
     let message = "Username must begin with a letter, and contain between 3 to 22 lowercase letters made up of numbers, \
          letters, and the symbols \".\", \"-\", and \"_\".";
-    Err(AppError::new(
-        "model.user.is_valid.username.app_error",
-        message,
-        400,
-    ))
+    Err(AppError::new("model.user.is_valid.username.app_error", message, 400))
 }
 
 pub fn check_password(server: &Server, password: &str) -> Result<(), AppError> {
@@ -88,11 +81,7 @@ pub fn check_password(server: &Server, password: &str) -> Result<(), AppError> {
         return Ok(());
     }
     let message = format!("Your password must contain at least {minimum} characters.");
-    Err(AppError::new(
-        "model.user.is_valid.pwd_min_length.app_error",
-        &message,
-        400,
-    ))
+    Err(AppError::new("model.user.is_valid.pwd_min_length.app_error", &message, 400))
 }
 
 /// Hashes off the event loop: bcrypt is slow on purpose.
@@ -100,50 +89,24 @@ pub async fn hash(password: String) -> Result<String, AppError> {
     let hashed = tokio::task::spawn_blocking(move || bcrypt::hash(password, 10)).await;
     match hashed {
         Ok(Ok(it)) => Ok(it),
-        Ok(Err(error)) => Err(AppError::new(
-            "standin.hash.app_error",
-            &error.to_string(),
-            500,
-        )),
-        Err(error) => Err(AppError::new(
-            "standin.hash.app_error",
-            &error.to_string(),
-            500,
-        )),
+        Ok(Err(error)) => Err(AppError::new("standin.hash.app_error", &error.to_string(), 500)),
+        Err(error) => Err(AppError::new("standin.hash.app_error", &error.to_string(), 500)),
     }
 }
 
 async fn verify(password: String, hash: String) -> bool {
-    tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false))
-        .await
-        .unwrap_or(false)
+    tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await.unwrap_or(false)
 }
 
 /// The account and a new session's token.
-pub async fn log_in(
-    server: &Server,
-    login_id: &str,
-    password: String,
-) -> Result<(User, String), AppError> {
+pub async fn log_in(server: &Server, login_id: &str, password: String) -> Result<(User, String), AppError> {
     let invalid = || {
         let message = "Enter a valid email or username and/or password.";
-        AppError::new(
-            "api.user.login.invalid_credentials_email_username",
-            message,
-            401,
-        )
+        AppError::new("api.user.login.invalid_credentials_email_username", message, 401)
     };
-    let user = server
-        .store
-        .find_user(login_id)
-        .await?
-        .ok_or_else(invalid)?;
+    let user = server.store.find_user(login_id).await?.ok_or_else(invalid)?;
     if user.bot.is_some() {
-        return Err(AppError::new(
-            "api.user.login.bot_login_forbidden.app_error",
-            "Bot login is forbidden.",
-            401,
-        ));
+        return Err(AppError::new("api.user.login.bot_login_forbidden.app_error", "Bot login is forbidden.", 401));
     }
     if !verify(password, user.password.clone()).await {
         server.store.count_failed_login(&user.id).await?;
@@ -151,11 +114,7 @@ pub async fn log_in(
     }
     if user.delete_at != 0 {
         let message = "Login failed because your account has been deactivated.  Please contact an administrator.";
-        return Err(AppError::new(
-            "api.user.login.inactive.app_error",
-            message,
-            401,
-        ));
+        return Err(AppError::new("api.user.login.inactive.app_error", message, 401));
     }
     server.store.forget_failed_logins(&user.id).await?;
     let token = server.store.create_session(&user.id).await?;
@@ -167,9 +126,7 @@ pub async fn of_token(server: &Server, token: &str) -> Result<User, AppError> {
     let found = server.store.user_of_token(token).await?;
     let user = found
         .filter(|(user, _)| user.delete_at == 0)
-        .filter(|(user, access)| {
-            !access || user.bot.is_some() || server.settings.user_access_tokens
-        });
+        .filter(|(user, access)| !access || user.bot.is_some() || server.settings.user_access_tokens);
     user.map(|(user, _)| user).ok_or_else(|| {
         let message = "Invalid or expired session, please login again.";
         AppError::new("api.context.session_expired.app_error", message, 401)
@@ -217,10 +174,7 @@ pub fn user_json(user: &User, view: View) -> Map<String, Value> {
         put("failed_attempts", json!(user.failed_attempts));
     }
     put("locale", json!("en"));
-    put(
-        "timezone",
-        json!({"automaticTimezone": "", "manualTimezone": "", "useAutomaticTimezone": "true"}),
-    );
+    put("timezone", json!({"automaticTimezone": "", "manualTimezone": "", "useAutomaticTimezone": "true"}));
     if let Some(remote_id) = &user.remote_id {
         put("remote_id", json!(remote_id));
     }

@@ -13,11 +13,7 @@ pub struct AppError {
 
 impl AppError {
     pub fn new(id: &'static str, message: &str, status: u16) -> AppError {
-        AppError {
-            id,
-            message: message.to_owned(),
-            status,
-        }
+        AppError { id, message: message.to_owned(), status }
     }
 
     pub fn json(&self) -> Value {
@@ -34,9 +30,7 @@ impl AppError {
 impl From<tokio_postgres::Error> for AppError {
     fn from(error: tokio_postgres::Error) -> AppError {
         let message = store::describe(&error);
-        log::error("The database refused a statement")
-            .with("error", &message)
-            .write();
+        log::error("The database refused a statement").with("error", &message).write();
         AppError::new("standin.store.app_error", &message, 500)
     }
 }

@@ -39,42 +39,24 @@ pub fn turn_credentials(secret: &str, username: &str, expires: i64) -> (String, 
 impl Calls {
     /// The list that a client gets, or nothing when no secret or no TURN server needs it.
     pub fn credentials_for(&self, username: &str, now: i64) -> Option<Value> {
-        let secret = self.config["TURNStaticAuthSecret"]
-            .as_str()
-            .filter(|it| !it.is_empty())?;
-        let minutes = self.config["TURNCredentialsExpirationMinutes"]
-            .as_i64()
-            .unwrap_or(1440);
+        let secret = self.config["TURNStaticAuthSecret"].as_str().filter(|it| !it.is_empty())?;
+        let minutes = self.config["TURNCredentialsExpirationMinutes"].as_i64().unwrap_or(1440);
         let (username, credential) = turn_credentials(secret, username, now + minutes * 60);
         let servers: Vec<Value> = self
             .ice_servers()
             .filter(|it| needs_credentials(it))
             .map(|it| json!({"urls": it["urls"], "username": username, "credential": credential}))
             .collect();
-        if servers.is_empty() {
-            None
-        } else {
-            Some(Value::Array(servers))
-        }
+        if servers.is_empty() { None } else { Some(Value::Array(servers)) }
     }
 
     /// The plugin's configuration: all of it for an administrator, otherwise what a client needs.
     pub fn config_json(&self, administrator: bool) -> Value {
         let mut shown = self.config.clone();
-        let secret = self.config["TURNStaticAuthSecret"]
-            .as_str()
-            .is_some_and(|it| !it.is_empty());
+        let secret = self.config["TURNStaticAuthSecret"].as_str().is_some_and(|it| !it.is_empty());
         shown["NeedsTURNCredentials"] = json!(secret && self.ice_servers().any(needs_credentials));
-        let ready: Vec<Value> = self
-            .ice_servers()
-            .filter(|it| !needs_credentials(it))
-            .cloned()
-            .collect();
-        shown["ICEServersConfigs"] = if ready.is_empty() {
-            Value::Null
-        } else {
-            Value::Array(ready)
-        };
+        let ready: Vec<Value> = self.ice_servers().filter(|it| !needs_credentials(it)).cloned().collect();
+        shown["ICEServersConfigs"] = if ready.is_empty() { Value::Null } else { Value::Array(ready) };
         if !administrator {
             for key in FOR_ADMINISTRATORS {
                 shown.remove(key);
@@ -84,24 +66,14 @@ impl Calls {
     }
 
     fn ice_servers(&self) -> impl Iterator<Item = &Value> {
-        self.config["ICEServersConfigs"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        self.config["ICEServersConfigs"].as_array().into_iter().flatten()
     }
 }
 
 fn needs_credentials(server: &Value) -> bool {
-    let turn = |it: &Value| {
-        it.as_str()
-            .is_some_and(|url| url.starts_with("turn:") || url.starts_with("turns:"))
-    };
+    let turn = |it: &Value| it.as_str().is_some_and(|url| url.starts_with("turn:") || url.starts_with("turns:"));
     let given = |key: &str| server[key].as_str().is_some_and(|it| !it.is_empty());
-    server["urls"]
-        .as_array()
-        .is_some_and(|it| it.iter().any(turn))
-        && !given("username")
-        && !given("credential")
+    server["urls"].as_array().is_some_and(|it| it.iter().any(turn)) && !given("username") && !given("credential")
 }
 
 /// Reads MM_CALLS_*. The plugin, unlike the server, does not start when one of them cannot be parsed.
@@ -116,13 +88,8 @@ pub fn from_env(env: &HashMap<String, String>) -> Result<Calls, String> {
         let Some(text) = env.get(row.variable) else {
             continue;
         };
-        let value =
-            settings::parse(row.kind, text).map_err(|it| format!("{}: {it}", row.variable))?;
-        let name = if name == "SkuShortName" {
-            "sku_short_name"
-        } else {
-            name
-        };
+        let value = settings::parse(row.kind, text).map_err(|it| format!("{}: {it}", row.variable))?;
+        let name = if name == "SkuShortName" { "sku_short_name" } else { name };
         config.insert(name.to_owned(), value);
     }
     let media = Media {
@@ -137,18 +104,12 @@ pub fn from_env(env: &HashMap<String, String>) -> Result<Calls, String> {
 fn address(config: &Map<String, Value>, key: &str) -> Result<Option<Ipv4Addr>, String> {
     match config[key].as_str().filter(|it| !it.is_empty()) {
         None => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| format!("{key}: {text:?} is not an IPv4 address")),
+        Some(text) => text.parse().map(Some).map_err(|_| format!("{key}: {text:?} is not an IPv4 address")),
     }
 }
 
 fn port(config: &Map<String, Value>, key: &str) -> Result<u16, String> {
-    let port = config[key]
-        .as_i64()
-        .and_then(|it| u16::try_from(it).ok())
-        .filter(|it| (80..=49151).contains(it));
+    let port = config[key].as_i64().and_then(|it| u16::try_from(it).ok()).filter(|it| (80..=49151).contains(it));
     port.ok_or_else(|| format!("{key} is not valid: should be in the range [80, 49151]"))
 }
 
@@ -229,46 +190,26 @@ mod tests {
     use super::*;
 
     fn calls(env: &[(&str, &str)]) -> Result<Calls, String> {
-        from_env(
-            &env.iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-        )
+        from_env(&env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
-    const TURN: &str =
-        r#"[{"urls": ["turn:192.0.2.2:3478?transport=udp", "turn:192.0.2.2:3478?transport=tcp"]}]"#;
+    const TURN: &str = r#"[{"urls": ["turn:192.0.2.2:3478?transport=udp", "turn:192.0.2.2:3478?transport=tcp"]}]"#;
 
     #[test]
     fn credentials_are_the_recorded_ones() {
-        let (username, credential) =
-            turn_credentials("turnsecret0123456789", "admin", 1_795_407_889);
+        let (username, credential) = turn_credentials("turnsecret0123456789", "admin", 1_795_407_889);
         assert_eq!(username, "1795407889:admin");
         assert_eq!(credential, "qxsaqRTpneke68CXo8D4z7wwrKA=");
     }
 
     #[test]
     fn only_servers_without_credentials_get_some() {
-        let it = calls(&[
-            ("MM_CALLS_ICE_SERVERS_CONFIGS", TURN),
-            ("MM_CALLS_TURN_STATIC_AUTH_SECRET", "s"),
-        ])
-        .expect("valid");
+        let it =
+            calls(&[("MM_CALLS_ICE_SERVERS_CONFIGS", TURN), ("MM_CALLS_TURN_STATIC_AUTH_SECRET", "s")]).expect("valid");
         let shown = it.config_json(true);
-        assert_eq!(
-            (&shown["ICEServersConfigs"], &shown["NeedsTURNCredentials"]),
-            (&Value::Null, &json!(true))
-        );
-        assert_eq!(
-            it.credentials_for("ann", 0).expect("some")[0]["username"],
-            "86400:ann"
-        );
-        assert!(
-            calls(&[])
-                .expect("valid")
-                .credentials_for("ann", 0)
-                .is_none()
-        );
+        assert_eq!((&shown["ICEServersConfigs"], &shown["NeedsTURNCredentials"]), (&Value::Null, &json!(true)));
+        assert_eq!(it.credentials_for("ann", 0).expect("some")[0]["username"], "86400:ann");
+        assert!(calls(&[]).expect("valid").credentials_for("ann", 0).is_none());
     }
 
     #[test]
@@ -280,14 +221,9 @@ mod tests {
 
     #[test]
     fn every_defaults_name_is_one_of_the_plugins() {
-        let names: Vec<&str> = config::rows()
-            .filter_map(|it| it.plugin_setting())
-            .collect();
+        let names: Vec<&str> = config::rows().filter_map(|it| it.plugin_setting()).collect();
         for key in defaults().as_object().expect("an object").keys() {
-            assert!(
-                names.contains(&key.as_str()) || key == "sku_short_name",
-                "{key}"
-            );
+            assert!(names.contains(&key.as_str()) || key == "sku_short_name", "{key}");
         }
     }
 }

@@ -50,11 +50,9 @@ impl Row {
                 "playbooks": {"Enable": true},
             }),
             // The table cuts long values short; nothing in the lab reads those.
-            _ => serde_json::from_str(self.recorded).unwrap_or(if self.kind == "object" {
-                json!({})
-            } else {
-                json!("")
-            }),
+            _ => {
+                serde_json::from_str(self.recorded).unwrap_or(if self.kind == "object" { json!({}) } else { json!("") })
+            }
         }
     }
 }

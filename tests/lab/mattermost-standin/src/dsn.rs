@@ -30,9 +30,7 @@ pub fn parse(text: &str) -> Result<DataSource, String> {
             "connect_timeout" => kept.push(pair),
             "binary_parameters" => {}
             _ => {
-                return Err(format!(
-                    "the stand-in does not know the data source's parameter {name:?}"
-                ));
+                return Err(format!("the stand-in does not know the data source's parameter {name:?}"));
             }
         }
     }
@@ -44,16 +42,10 @@ pub fn parse(text: &str) -> Result<DataSource, String> {
         (Some("disable"), _) => Verification::Disabled,
         (mode, _) => {
             let mode = mode.unwrap_or("require, which is the default");
-            return Err(format!(
-                "the stand-in knows sslmode=verify-full and disable, not {mode}"
-            ));
+            return Err(format!("the stand-in knows sslmode=verify-full and disable, not {mode}"));
         }
     };
-    let url = if kept.is_empty() {
-        base.to_owned()
-    } else {
-        format!("{base}?{}", kept.join("&"))
-    };
+    let url = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
     Ok(DataSource { url, tls })
 }
 
@@ -63,31 +55,16 @@ mod tests {
 
     #[test]
     fn verify_full_keeps_the_rest_of_the_url() {
-        let it = parse(
-            "postgres://mm:p%40w@db:5432/mm?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=10",
-        );
+        let it = parse("postgres://mm:p%40w@db:5432/mm?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=10");
         let it = it.expect("valid");
         assert_eq!(it.url, "postgres://mm:p%40w@db:5432/mm?connect_timeout=10");
-        assert_eq!(
-            it.tls,
-            Verification::Full {
-                root: "/ca.pem".to_owned()
-            }
-        );
+        assert_eq!(it.tls, Verification::Full { root: "/ca.pem".to_owned() });
     }
 
     #[test]
     fn what_verifies_less_is_refused() {
-        for query in [
-            "",
-            "?sslmode=require",
-            "?sslmode=verify-ca&sslrootcert=/ca.pem",
-            "?sslmode=verify-full",
-        ] {
-            assert!(
-                parse(&format!("postgres://mm@db/mm{query}")).is_err(),
-                "{query}"
-            );
+        for query in ["", "?sslmode=require", "?sslmode=verify-ca&sslrootcert=/ca.pem", "?sslmode=verify-full"] {
+            assert!(parse(&format!("postgres://mm@db/mm{query}")).is_err(), "{query}");
         }
     }
 }

@@ -5,9 +5,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub fn new_id() -> String {
     let mut bytes = [0; 16];
     // The kernel's generator fails only where a process could do nothing else either.
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .expect("the kernel gives random bytes");
+    SystemRandom::new().fill(&mut bytes).expect("the kernel gives random bytes");
     encode(&bytes)
 }
 

@@ -46,13 +46,12 @@ fn main() -> ExitCode {
         println!("Version: 11.6.0-standin (STAND-IN FOR MATTERMOST, used by the lab)");
         return ExitCode::SUCCESS;
     }
-    log::info("STAND-IN FOR MATTERMOST, used by the lab; it keeps a recorded part of Mattermost's contract and no more")
-        .with("version", "11.6.0-standin")
-        .write();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    log::info(
+        "STAND-IN FOR MATTERMOST, used by the lab; it keeps a recorded part of Mattermost's contract and no more",
+    )
+    .with("version", "11.6.0-standin")
+    .write();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(it) => it,
         Err(error) => return refuse(&format!("failed to start the runtime: {error}")),
     };
@@ -105,11 +104,7 @@ async fn start() -> Result<Option<PathBuf>, String> {
         .await
         .map_err(|it| format!("failed to initialize platform: cannot create store: {it}"))?;
     let calls = activate_calls(&settings, &store).await;
-    let server = Arc::new(Server {
-        settings,
-        store,
-        calls,
-    });
+    let server = Arc::new(Server { settings, store, calls });
     metrics::start(&server).await?;
     http::start(&server, tls).await?;
     mmctl::listen(&server)
@@ -136,8 +131,5 @@ async fn activate_calls(settings: &Settings, store: &Store) -> Option<Calls> {
 }
 
 fn calls_failed(error: &str) {
-    log::error("Unable to activate plugin")
-        .with("plugin_id", calls::PLUGIN_ID)
-        .with("error", error)
-        .write();
+    log::error("Unable to activate plugin").with("plugin_id", calls::PLUGIN_ID).with("error", error).write();
 }

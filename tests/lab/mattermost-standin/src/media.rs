@@ -38,12 +38,7 @@ async fn udp_sockets(media: &Media, local: &[Ipv4Addr]) -> Result<Vec<Arc<UdpSoc
     for address in media.udp_address.map_or(local.to_vec(), |it| vec![it]) {
         let socket = UdpSocket::bind((address, media.udp_port))
             .await
-            .map_err(|it| {
-                format!(
-                    "failed to start rtc server: listen udp4 {address}:{}: {it}",
-                    media.udp_port
-                )
-            })?;
+            .map_err(|it| format!("failed to start rtc server: listen udp4 {address}:{}: {it}", media.udp_port))?;
         sockets.push(Arc::new(socket));
     }
     Ok(sockets)
@@ -54,12 +49,7 @@ async fn tcp_listeners(media: &Media, local: &[Ipv4Addr]) -> Result<Vec<TcpListe
     for address in media.tcp_address.map_or(local.to_vec(), |it| vec![it]) {
         let listener = TcpListener::bind((address, media.tcp_port))
             .await
-            .map_err(|it| {
-                format!(
-                    "failed to start rtc server: listen tcp4 {address}:{}: {it}",
-                    media.tcp_port
-                )
-            })?;
+            .map_err(|it| format!("failed to start rtc server: listen tcp4 {address}:{}: {it}", media.tcp_port))?;
         listeners.push(listener);
     }
     Ok(listeners)
@@ -84,9 +74,7 @@ async fn echo_udp(socket: Arc<UdpSocket>, answering: Arc<UdpSocket>) {
         match socket.recv_from(&mut buffer).await {
             // An answer that cannot be sent is lost, as anything may be over UDP.
             Ok((length, from)) => drop(answering.send_to(&buffer[..length], from).await),
-            Err(error) => log::warn("rtc: receiving failed")
-                .with("error", &error.to_string())
-                .write(),
+            Err(error) => log::warn("rtc: receiving failed").with("error", &error.to_string()).write(),
         }
     }
 }
@@ -95,9 +83,7 @@ async fn serve_tcp(listener: TcpListener, answers: bool) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(echo_tcp(stream, answers))),
-            Err(error) => log::warn("rtc: accepting failed")
-                .with("error", &error.to_string())
-                .write(),
+            Err(error) => log::warn("rtc: accepting failed").with("error", &error.to_string()).write(),
         }
     }
 }
@@ -117,8 +103,7 @@ fn outside(addresses: &[Ipv4Addr]) -> usize {
 }
 
 fn local_addresses() -> Result<Vec<Ipv4Addr>, String> {
-    let trie = std::fs::read_to_string("/proc/net/fib_trie")
-        .map_err(|it| format!("/proc/net/fib_trie: {it}"))?;
+    let trie = std::fs::read_to_string("/proc/net/fib_trie").map_err(|it| format!("/proc/net/fib_trie: {it}"))?;
     Ok(local_in_trie(&trie))
 }
 
@@ -148,9 +133,6 @@ mod tests {
         let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     |-- 127.0.0.1\n        \
                     /32 host LOCAL\n     |-- 172.30.0.2\n        /32 host LOCAL\n     |-- 172.30.0.255\n        \
                     /32 link BROADCAST\nLocal:\n     |-- 172.30.0.2\n        /32 host LOCAL\n";
-        assert_eq!(
-            local_in_trie(trie),
-            [Ipv4Addr::LOCALHOST, Ipv4Addr::new(172, 30, 0, 2)]
-        );
+        assert_eq!(local_in_trie(trie), [Ipv4Addr::LOCALHOST, Ipv4Addr::new(172, 30, 0, 2)]);
     }
 }

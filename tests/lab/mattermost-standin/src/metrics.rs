@@ -13,13 +13,8 @@ pub async fn start(server: &Arc<Server>) -> Result<(), String> {
         return Ok(());
     };
     let listener = http::bind(address).await?;
-    let app = Router::new()
-        .route("/metrics", get(metrics))
-        .with_state(server.clone());
-    log::info(&format!(
-        "Metrics and profiling server is listening on {address}"
-    ))
-    .write();
+    let app = Router::new().route("/metrics", get(metrics)).with_state(server.clone());
+    log::info(&format!("Metrics and profiling server is listening on {address}")).write();
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(())
 }

@@ -32,48 +32,26 @@ pub struct Settings {
 }
 
 /// Variables of the process itself, which no setting stands behind.
-const PROCESS_VARIABLES: [&str; 5] = [
-    "MM_INSTALL_TYPE",
-    "MM_CONFIG",
-    "MM_LOG_PATH",
-    "MM_CUSTOM_DEFAULTS_PATH",
-    "MM_SERVICEENVIRONMENT",
-];
+const PROCESS_VARIABLES: [&str; 5] =
+    ["MM_INSTALL_TYPE", "MM_CONFIG", "MM_LOG_PATH", "MM_CUSTOM_DEFAULTS_PATH", "MM_SERVICEENVIRONMENT"];
 
 pub fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Settings, String> {
     let env: HashMap<String, String> = env.filter(|(name, _)| name.starts_with("MM_")).collect();
     refuse_unknown(&env)?;
     let all = overlay(&env)?;
 
-    let text = |key: &str| {
-        config::get(&all, key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let flag = |key: &str| {
-        config::get(&all, key)
-            .and_then(Value::as_bool)
-            .unwrap_or_default()
-    };
-    let number = |key: &str| {
-        config::get(&all, key)
-            .and_then(Value::as_u64)
-            .unwrap_or_default()
-    };
+    let text = |key: &str| config::get(&all, key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let flag = |key: &str| config::get(&all, key).and_then(Value::as_bool).unwrap_or_default();
+    let number = |key: &str| config::get(&all, key).and_then(Value::as_u64).unwrap_or_default();
     let tls = match text("ServiceSettings.ConnectionSecurity").as_str() {
         "" => false,
         "TLS" => true,
         other => {
-            return Err(invalid(&format!(
-                "ServiceSettings.ConnectionSecurity is {other:?}"
-            )));
+            return Err(invalid(&format!("ServiceSettings.ConnectionSecurity is {other:?}")));
         }
     };
     let calls_enabled = flag("PluginSettings.Enable")
-        && all["PluginSettings"]["PluginStates"][calls::PLUGIN_ID]["Enable"]
-            .as_bool()
-            .unwrap_or_default();
+        && all["PluginSettings"]["PluginStates"][calls::PLUGIN_ID]["Enable"].as_bool().unwrap_or_default();
     Ok(Settings {
         site_url: text("ServiceSettings.SiteURL"),
         allow_cors_from: text("ServiceSettings.AllowCorsFrom"),
@@ -82,19 +60,13 @@ pub fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Settings,
         tls_cert_file: text("ServiceSettings.TLSCertFile"),
         tls_key_file: text("ServiceSettings.TLSKeyFile"),
         tls_min_version: text("ServiceSettings.TLSMinVer"),
-        local_socket: flag("ServiceSettings.EnableLocalMode")
-            .then(|| text("ServiceSettings.LocalModeSocketLocation")),
-        metrics_address: flag("MetricsSettings.Enable")
-            .then(|| text("MetricsSettings.ListenAddress")),
+        local_socket: flag("ServiceSettings.EnableLocalMode").then(|| text("ServiceSettings.LocalModeSocketLocation")),
+        metrics_address: flag("MetricsSettings.Enable").then(|| text("MetricsSettings.ListenAddress")),
         data_source: text("SqlSettings.DataSource"),
         password_minimum_length: number("PasswordSettings.MinimumLength") as usize,
         user_access_tokens: flag("ServiceSettings.EnableUserAccessTokens"),
         open_server: flag("TeamSettings.EnableOpenServer"),
-        calls: if calls_enabled {
-            calls::from_env(&env).map(Some)
-        } else {
-            Ok(None)
-        },
+        calls: if calls_enabled { calls::from_env(&env).map(Some) } else { Ok(None) },
         all,
     })
 }
@@ -105,21 +77,13 @@ impl Settings {
         if let Some(socket) = &self.local_socket {
             let folder = std::path::Path::new(socket).parent();
             if !folder.is_some_and(|it| it.is_dir()) {
-                return Err(invalid(&format!(
-                    "LocalModeSocketLocation {socket:?} is in no existing folder"
-                )));
+                return Err(invalid(&format!("LocalModeSocketLocation {socket:?} is in no existing folder")));
             }
         }
         if !self.tls {
             return Ok(None);
         }
-        tls::server(
-            &self.tls_cert_file,
-            &self.tls_key_file,
-            &self.tls_min_version,
-        )
-        .map(Some)
-        .map_err(|it| invalid(&it))
+        tls::server(&self.tls_cert_file, &self.tls_key_file, &self.tls_min_version).map(Some).map_err(|it| invalid(&it))
     }
 }
 
@@ -131,37 +95,26 @@ fn refuse_unknown(env: &HashMap<String, String>) -> Result<(), String> {
     let mut unknown: Vec<&str> = env
         .keys()
         .map(String::as_str)
-        .filter(|name| {
-            !PROCESS_VARIABLES.contains(name) && !config::rows().any(|it| it.variable == *name)
-        })
+        .filter(|name| !PROCESS_VARIABLES.contains(name) && !config::rows().any(|it| it.variable == *name))
         .collect();
     unknown.sort_unstable();
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "the stand-in refuses variables that Mattermost 11.6 does not have: {}",
-        unknown.join(", ")
-    ))
+    Err(format!("the stand-in refuses variables that Mattermost 11.6 does not have: {}", unknown.join(", ")))
 }
 
 fn overlay(env: &HashMap<String, String>) -> Result<Value, String> {
     let mut all = Map::new();
     for row in config::rows() {
-        let Some((section, key)) = row
-            .setting
-            .split_once('.')
-            .filter(|_| row.plugin_setting().is_none())
-        else {
+        let Some((section, key)) = row.setting.split_once('.').filter(|_| row.plugin_setting().is_none()) else {
             continue;
         };
         let value = match env.get(row.variable) {
             Some(text) => parse(row.kind, text).map_err(|it| format!("{}: {it}", row.variable))?,
             None => row.default(),
         };
-        let section = all
-            .entry(section)
-            .or_insert_with(|| Value::Object(Map::new()));
+        let section = all.entry(section).or_insert_with(|| Value::Object(Map::new()));
         section[key] = value;
     }
     Ok(Value::Object(all))
@@ -175,14 +128,12 @@ pub fn parse(kind: &str, text: &str) -> Result<Value, String> {
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
             _ => Err(format!("{text:?} is not a boolean")),
         },
-        "int" => text
-            .parse::<i64>()
-            .map(Value::from)
-            .map_err(|_| format!("{text:?} is not a number")),
+        "int" => text.parse::<i64>().map(Value::from).map_err(|_| format!("{text:?} is not a number")),
         "list" if text.is_empty() => Ok(Value::Array(Vec::new())),
         "list" => Ok(text.split(' ').map(Value::from).collect()),
-        "object" | "main.ICEServersConfigs" => serde_json::from_str(text)
-            .map_err(|it| format!("the value is not a JSON document: {it}")),
+        "object" | "main.ICEServersConfigs" => {
+            serde_json::from_str(text).map_err(|it| format!("the value is not a JSON document: {it}"))
+        }
         _ => Ok(Value::from(text)),
     }
 }
@@ -192,19 +143,12 @@ mod tests {
     use super::*;
 
     fn settings(env: &[(&str, &str)]) -> Result<Settings, String> {
-        from_env(
-            env.iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-        )
+        from_env(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 
     #[test]
     fn a_misspelt_variable_is_named() {
-        let error = settings(&[
-            ("MM_SERVICESETTINGS_SITEURLS", "x"),
-            ("MM_INSTALL_TYPE", "docker"),
-        ])
-        .err();
+        let error = settings(&[("MM_SERVICESETTINGS_SITEURLS", "x"), ("MM_INSTALL_TYPE", "docker")]).err();
         assert!(error.is_some_and(|it| it.ends_with("MM_SERVICESETTINGS_SITEURLS")));
     }
 
@@ -219,10 +163,7 @@ mod tests {
     #[test]
     fn an_empty_number_stops_calls_alone() {
         let it = settings(&[("MM_CALLS_UDP_SERVER_PORT", "")]).expect("the server starts");
-        assert!(
-            it.calls
-                .is_err_and(|it| it.contains("MM_CALLS_UDP_SERVER_PORT"))
-        );
+        assert!(it.calls.is_err_and(|it| it.contains("MM_CALLS_UDP_SERVER_PORT")));
     }
 
     #[test]
@@ -234,10 +175,7 @@ mod tests {
     #[test]
     fn defaults_are_the_products_not_the_recorded_servers() {
         let it = settings(&[]).expect("valid");
-        assert_eq!(
-            (it.site_url.as_str(), it.tls, it.local_socket.is_none()),
-            ("", false, true)
-        );
+        assert_eq!((it.site_url.as_str(), it.tls, it.local_socket.is_none()), ("", false, true));
         assert_eq!(it.password_minimum_length, 8);
     }
 }

@@ -19,19 +19,17 @@ pub type ServerTls = TlsAcceptor;
 
 pub fn server(cert_file: &str, key_file: &str, min_version: &str) -> Result<ServerTls, String> {
     let certs = certificates(cert_file)?;
-    let key = PrivateKeyDer::from_pem_file(key_file)
-        .map_err(|it| format!("TLSKeyFile {key_file:?}: {it}"))?;
+    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|it| format!("TLSKeyFile {key_file:?}: {it}"))?;
     let versions: &[&rustls::SupportedProtocolVersion] = match min_version {
         "1.3" => &[&rustls::version::TLS13],
         _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
     };
-    let mut config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(versions)
-            .map_err(|it| it.to_string())?
-            .with_no_client_auth()
-            .with_single_cert(certs, key)
-            .map_err(|it| format!("TLSCertFile {cert_file:?} and TLSKeyFile {key_file:?}: {it}"))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(versions)
+        .map_err(|it| it.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(certs, key)
+        .map_err(|it| format!("TLSCertFile {cert_file:?} and TLSKeyFile {key_file:?}: {it}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -42,11 +40,7 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         Err(error) => Err(error),
     };
     let certs = certs.map_err(|it| format!("{file:?}: {it}"))?;
-    if certs.is_empty() {
-        Err(format!("{file:?} holds no certificate"))
-    } else {
-        Ok(certs)
-    }
+    if certs.is_empty() { Err(format!("{file:?} holds no certificate")) } else { Ok(certs) }
 }
 
 /// Connects to PostgreSQL as `sslmode=verify-full` does: nothing but this CA is trusted, and the name must match.
@@ -57,16 +51,13 @@ impl VerifyFull {
     pub fn new(root_file: &str) -> Result<VerifyFull, String> {
         let mut roots = RootCertStore::empty();
         for cert in certificates(root_file)? {
-            roots
-                .add(cert)
-                .map_err(|it| format!("{root_file:?}: {it}"))?;
+            roots.add(cert).map_err(|it| format!("{root_file:?}: {it}"))?;
         }
-        let config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|it| it.to_string())?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|it| it.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Ok(VerifyFull(TlsConnector::from(Arc::new(config))))
     }
 }
@@ -78,10 +69,7 @@ impl MakeTlsConnect<Socket> for VerifyFull {
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        Ok(Handshake {
-            connector: self.0.clone(),
-            name,
-        })
+        Ok(Handshake { connector: self.0.clone(), name })
     }
 }
 
@@ -96,12 +84,7 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = io::Result<PgStream>> + Send>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        Box::pin(async move {
-            self.connector
-                .connect(self.name, stream)
-                .await
-                .map(PgStream)
-        })
+        Box::pin(async move { self.connector.connect(self.name, stream).await.map(PgStream) })
     }
 }
 
@@ -115,21 +98,13 @@ impl TlsStream for PgStream {
 }
 
 impl AsyncRead for PgStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for PgStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 

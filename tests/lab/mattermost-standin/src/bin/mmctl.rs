@@ -13,8 +13,7 @@ use serde_json::Value;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path = std::env::var("MMCTL_LOCAL_SOCKET_PATH")
-        .unwrap_or("/var/tmp/mattermost_local.socket".to_owned());
+    let path = std::env::var("MMCTL_LOCAL_SOCKET_PATH").unwrap_or("/var/tmp/mattermost_local.socket".to_owned());
     if !std::fs::metadata(&path).is_ok_and(|it| it.file_type().is_socket()) {
         // The real one prints the list it never filled, also where there is none.
         if arguments.iter().any(|it| it == "--json") {

@@ -39,10 +39,7 @@ fn router(server: Arc<Server>) -> Router {
         .route("/api/v4/websocket", get(websocket::connect))
         .route("/plugins/com.mattermost.calls/version", get(calls::version))
         .route("/plugins/com.mattermost.calls/config", get(calls::config))
-        .route(
-            "/plugins/com.mattermost.calls/turn-credentials",
-            get(calls::turn_credentials),
-        )
+        .route("/plugins/com.mattermost.calls/turn-credentials", get(calls::turn_credentials))
         .fallback(any(not_covered))
         .method_not_allowed_fallback(not_covered)
         .layer(middleware::from_fn(mark))
@@ -51,14 +48,8 @@ fn router(server: Arc<Server>) -> Router {
 
 async fn not_covered(request: Request) -> AppError {
     let what = format!("{} {}", request.method(), request.uri().path());
-    log::warn("The stand-in does not cover a request")
-        .with("request", &what)
-        .write();
-    AppError::new(
-        "standin.not_covered",
-        &format!("The lab's stand-in for Mattermost does not know {what}."),
-        501,
-    )
+    log::warn("The stand-in does not cover a request").with("request", &what).write();
+    AppError::new("standin.not_covered", &format!("The lab's stand-in for Mattermost does not know {what}."), 501)
 }
 
 /// Says on every answer that it does not come from a Mattermost.
@@ -82,9 +73,7 @@ pub async fn start(server: &Arc<Server>, tls: Option<ServerTls>) -> Result<(), S
             let listener = handshakes(listener, tls).map_err(|it| it.to_string())?;
             tokio::spawn(async move { axum::serve(listener, app).await });
         }
-        None => drop(tokio::spawn(
-            async move { axum::serve(listener, app).await },
-        )),
+        None => drop(tokio::spawn(async move { axum::serve(listener, app).await })),
     }
     log::info(&format!("Server is listening on {address}")).write();
     Ok(())
@@ -92,14 +81,8 @@ pub async fn start(server: &Arc<Server>, tls: Option<ServerTls>) -> Result<(), S
 
 /// Listens on an address in Go's notation, where `:8065` is every address.
 pub async fn bind(address: &str) -> Result<TcpListener, String> {
-    let full = if address.starts_with(':') {
-        format!("0.0.0.0{address}")
-    } else {
-        address.to_owned()
-    };
-    TcpListener::bind(&full)
-        .await
-        .map_err(|it| format!("listen tcp {address}: {it}"))
+    let full = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    TcpListener::bind(&full).await.map_err(|it| format!("listen tcp {address}: {it}"))
 }
 
 /// Connections whose TLS handshake is done, so that a slow client keeps no other one waiting.
@@ -120,9 +103,7 @@ fn handshakes(listener: TcpListener, tls: ServerTls) -> std::io::Result<Handshak
             };
             let (sender, tls) = (sender.clone(), tls.clone());
             tokio::spawn(async move {
-                if let Ok(Ok(stream)) =
-                    tokio::time::timeout(Duration::from_secs(10), tls.accept(stream)).await
-                {
+                if let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(10), tls.accept(stream)).await {
                     let _ = sender.send((stream, from)).await;
                 }
             });
@@ -155,31 +136,18 @@ impl IntoResponse for AppError {
 }
 
 fn json(value: &Value) -> impl IntoResponse + use<> {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        value.to_string(),
-    )
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string())
 }
 
 /// JSON and a line feed, which most of Mattermost's answers end with.
 fn json_line(value: &Value) -> impl IntoResponse + use<> {
-    (
-        [(header::CONTENT_TYPE, "application/json")],
-        format!("{value}\n"),
-    )
+    ([(header::CONTENT_TYPE, "application/json")], format!("{value}\n"))
 }
 
 /// Whose request it is, by the session or access token in its `Authorization` header.
 async fn authenticate(server: &Server, headers: &HeaderMap) -> Result<User, AppError> {
-    let shown = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|it| it.to_str().ok())
-        .unwrap_or_default();
+    let shown = headers.get(header::AUTHORIZATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
     let (scheme, token) = shown.split_once(' ').unwrap_or_default();
-    let token = if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") {
-        token
-    } else {
-        ""
-    };
+    let token = if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") { token } else { "" };
     accounts::of_token(server, token).await
 }

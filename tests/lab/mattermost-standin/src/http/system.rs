@@ -13,11 +13,7 @@ use crate::Server;
 pub async fn ping(State(server): State<Arc<Server>>, RawQuery(query): RawQuery) -> Response {
     let full = query.is_some_and(|it| it.split('&').any(|it| it == "get_server_status=true"));
     let (healthy, status) = status(&server, full).await;
-    let code = if healthy {
-        StatusCode::OK
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
+    let code = if healthy { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
     (code, json(&status)).into_response()
 }
 

@@ -13,10 +13,7 @@ use crate::Server;
 use crate::accounts::{self, Asker, NewAccount, View, user_json};
 use crate::app_error::AppError;
 
-pub async fn register(
-    State(server): State<Arc<Server>>,
-    body: Bytes,
-) -> Result<Response, AppError> {
+pub async fn register(State(server): State<Arc<Server>>, body: Bytes) -> Result<Response, AppError> {
     let body = document(&body, "user")?;
     let account = NewAccount {
         username: text(&body, "username"),
@@ -26,28 +23,16 @@ pub async fn register(
         disable_welcome_email: false,
     };
     let user = accounts::create(&server, Asker::Stranger, account).await?;
-    Ok((
-        StatusCode::CREATED,
-        json_line(&user_json(&user, View::Own).into()),
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, json_line(&user_json(&user, View::Own).into())).into_response())
 }
 
 pub async fn log_in(State(server): State<Arc<Server>>, body: Bytes) -> Result<Response, AppError> {
     let body = document(&body, "login")?;
-    let (user, token) =
-        accounts::log_in(&server, &text(&body, "login_id"), text(&body, "password")).await?;
-    Ok((
-        [("token", token)],
-        json_line(&user_json(&user, View::Own).into()),
-    )
-        .into_response())
+    let (user, token) = accounts::log_in(&server, &text(&body, "login_id"), text(&body, "password")).await?;
+    Ok(([("token", token)], json_line(&user_json(&user, View::Own).into())).into_response())
 }
 
-pub async fn me(
-    State(server): State<Arc<Server>>,
-    headers: HeaderMap,
-) -> Result<Response, AppError> {
+pub async fn me(State(server): State<Arc<Server>>, headers: HeaderMap) -> Result<Response, AppError> {
     let user = authenticate(&server, &headers).await?;
     Ok(json_line(&user_json(&user, View::Own).into()).into_response())
 }
@@ -71,10 +56,7 @@ fn document(body: &[u8], name: &str) -> Result<Value, AppError> {
         let message = format!("Invalid or missing {name} in request body.");
         AppError::new("api.context.invalid_body_param.app_error", &message, 400)
     };
-    serde_json::from_slice::<Value>(body)
-        .ok()
-        .filter(Value::is_object)
-        .ok_or_else(invalid)
+    serde_json::from_slice::<Value>(body).ok().filter(Value::is_object).ok_or_else(invalid)
 }
 
 fn text(body: &Value, key: &str) -> String {

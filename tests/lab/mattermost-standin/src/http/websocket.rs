@@ -20,13 +20,10 @@ fn origin_allowed(origin: Option<&str>, host: &str, site_url: &str, allow_cors_f
         return true;
     }
     if !allow_cors_from.is_empty() {
-        return allow_cors_from.split(' ').any(|it| it == origin)
-            || (!site_url.is_empty() && origin == base(site_url));
+        return allow_cors_from.split(' ').any(|it| it == origin) || (!site_url.is_empty() && origin == base(site_url));
     }
     if site_url.is_empty() {
-        return origin
-            .split_once("://")
-            .is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
+        return origin.split_once("://").is_some_and(|(_, it)| it.eq_ignore_ascii_case(host));
     }
     origin.eq_ignore_ascii_case(base(site_url))
 }
@@ -34,9 +31,7 @@ fn origin_allowed(origin: Option<&str>, host: &str, site_url: &str, allow_cors_f
 /// A URL up to its path.
 fn base(url: &str) -> &str {
     let authority = url.find("://").map_or(0, |it| it + 3);
-    url[authority..]
-        .find('/')
-        .map_or(url, |it| &url[..authority + it])
+    url[authority..].find('/').map_or(url, |it| &url[..authority + it])
 }
 
 pub async fn connect(
@@ -46,15 +41,8 @@ pub async fn connect(
 ) -> Response {
     let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or("null"));
     let (origin, host) = (text(header::ORIGIN), text(header::HOST).unwrap_or_default());
-    if !origin_allowed(
-        origin,
-        host,
-        &server.settings.site_url,
-        &server.settings.allow_cors_from,
-    ) {
-        log::warn("URL Blocked because of CORS")
-            .with("url", origin.unwrap_or_default())
-            .write();
+    if !origin_allowed(origin, host, &server.settings.site_url, &server.settings.allow_cors_from) {
+        log::warn("URL Blocked because of CORS").with("url", origin.unwrap_or_default()).write();
         return StatusCode::FORBIDDEN.into_response();
     }
     match upgrade {
@@ -81,11 +69,7 @@ async fn talk(server: Arc<Server>, mut socket: WebSocket) {
         let Some(answer) = answer(&server, &text).await else {
             return;
         };
-        if socket
-            .send(Message::text(answer.to_string()))
-            .await
-            .is_err()
-        {
+        if socket.send(Message::text(answer.to_string())).await.is_err() {
             return;
         }
     }
@@ -95,15 +79,11 @@ async fn talk(server: Arc<Server>, mut socket: WebSocket) {
 async fn answer(server: &Server, text: &str) -> Option<Value> {
     let request: Value = serde_json::from_str(text).ok()?;
     if request["action"] != "authentication_challenge" {
-        log::warn("The stand-in does not cover an action of the WebSocket")
-            .with("request", text)
-            .write();
+        log::warn("The stand-in does not cover an action of the WebSocket").with("request", text).write();
         let error = json!({"id": "standin.not_covered", "message": "The lab's stand-in does not know this action."});
         return Some(json!({"status": "FAIL", "seq_reply": request["seq"], "error": error}));
     }
-    accounts::of_token(server, request["data"]["token"].as_str()?)
-        .await
-        .ok()?;
+    accounts::of_token(server, request["data"]["token"].as_str()?).await.ok()?;
     Some(json!({"status": "OK", "seq_reply": request["seq"]}))
 }
 
@@ -121,11 +101,7 @@ mod tests {
     #[test]
     fn allow_cors_from_is_compared_letter_by_letter() {
         assert!(allowed(BY_IP, SITE, BY_IP));
-        assert!(allowed(
-            SITE,
-            "https://mattermost.cicd.local:8065/chat",
-            BY_IP
-        ));
+        assert!(allowed(SITE, "https://mattermost.cicd.local:8065/chat", BY_IP));
         assert!(!allowed("https://evil.example", SITE, BY_IP));
         assert!(!allowed("https://192.0.2.2", SITE, BY_IP));
         assert!(!allowed("https://192.0.2.2:8065/", SITE, BY_IP));

@@ -30,9 +30,7 @@ impl Args {
     /// A flag's value; an empty one counts as absent, as in mmctl.
     pub fn value(&self, flag: &str) -> Option<&str> {
         let found = self.flags.iter().rev().find(|(name, _)| name == flag);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|it| !it.is_empty())
+        found.map(|(_, value)| value.as_str()).filter(|it| !it.is_empty())
     }
 }
 
@@ -45,9 +43,7 @@ pub fn words(arguments: &[String]) -> Vec<&str> {
             continue;
         }
         if argument.starts_with('-') && words.len() < 2 {
-            skip = GLOBAL
-                .iter()
-                .any(|it| it.strip_suffix('=') == Some(argument));
+            skip = GLOBAL.iter().any(|it| it.strip_suffix('=') == Some(argument));
         } else if argument.starts_with('-') {
             break;
         } else {
@@ -65,20 +61,14 @@ pub fn parse(arguments: &[String], own: &[&str]) -> Result<Args, String> {
             args.positional.push(argument.clone());
             continue;
         }
-        let (name, given) = argument
-            .split_once('=')
-            .map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
-        let known = own
-            .iter()
-            .chain(&GLOBAL)
-            .find(|it| it.trim_end_matches('=') == name);
+        let (name, given) = argument.split_once('=').map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
+        let known = own.iter().chain(&GLOBAL).find(|it| it.trim_end_matches('=') == name);
         let value = match (known, given) {
             (None, _) => return Err(format!("unknown flag: {name}")),
             (Some(_), Some(value)) => value.to_owned(),
-            (Some(it), None) if it.ends_with('=') => rest
-                .next()
-                .cloned()
-                .ok_or_else(|| format!("flag needs an argument: {name}"))?,
+            (Some(it), None) if it.ends_with('=') => {
+                rest.next().cloned().ok_or_else(|| format!("flag needs an argument: {name}"))?
+            }
             (Some(_), None) => "true".to_owned(),
         };
         if name == "--json" || (name == "--format" && value == "json") {
@@ -105,10 +95,7 @@ mod tests {
         let line = split("--local --json user create --email a@b --username=ann --system-admin");
         assert_eq!(words(&line), ["user", "create"]);
         let args = parse(&line, &["--email=", "--username=", "--system-admin"]).expect("valid");
-        assert_eq!(
-            (args.json, args.value("--email"), args.value("--username")),
-            (true, Some("a@b"), Some("ann"))
-        );
+        assert_eq!((args.json, args.value("--email"), args.value("--username")), (true, Some("a@b"), Some("ann")));
         assert!(args.has("--system-admin") && args.positional.is_empty());
     }
 
@@ -120,9 +107,6 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_is_an_error() {
-        assert_eq!(
-            parse(&split("user list --al"), &["--all"]),
-            Err("unknown flag: --al".to_owned())
-        );
+        assert_eq!(parse(&split("user list --al"), &["--all"]), Err("unknown flag: --al".to_owned()));
     }
 }

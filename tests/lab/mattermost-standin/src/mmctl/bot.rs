@@ -18,12 +18,7 @@ pub async fn list(server: &Server, args: &Args) -> Reply {
         .iter()
         .filter_map(|user| user.bot.as_ref().map(|bot| (user, bot)))
         .filter(|(_, bot)| args.has("--all") || bot.delete_at == 0)
-        .filter(|(_, bot)| {
-            !args.has("--orphaned")
-                || users
-                    .iter()
-                    .any(|it| it.id == bot.owner_id && it.delete_at != 0)
-        })
+        .filter(|(_, bot)| !args.has("--orphaned") || users.iter().any(|it| it.id == bot.owner_id && it.delete_at != 0))
         .map(|(user, bot)| (bot.create_at, bot_json(user, None)))
         .collect();
     bots.sort_by_key(|(create_at, _)| *create_at);
@@ -32,10 +27,7 @@ pub async fn list(server: &Server, args: &Args) -> Reply {
 
 pub async fn assign(server: &Server, args: &Args) -> Reply {
     let [bot, owner] = args.positional.as_slice() else {
-        return Reply::failed(format!(
-            "accepts 2 arg(s), received {}",
-            args.positional.len()
-        ));
+        return Reply::failed(format!("accepts 2 arg(s), received {}", args.positional.len()));
     };
     let assigned = async {
         let Some(bot) = server.store.find_user(bot).await? else {
@@ -47,17 +39,12 @@ pub async fn assign(server: &Server, args: &Args) -> Reply {
         server.store.assign_bot(&bot.id, &owner.id).await?;
         shown(server, &bot).await
     };
-    assigned
-        .await
-        .unwrap_or_else(|error: AppError| error.into())
+    assigned.await.unwrap_or_else(|error: AppError| error.into())
 }
 
 pub async fn update(server: &Server, args: &Args) -> Reply {
     let [name] = args.positional.as_slice() else {
-        return Reply::failed(format!(
-            "accepts 1 arg(s), received {}",
-            args.positional.len()
-        ));
+        return Reply::failed(format!("accepts 1 arg(s), received {}", args.positional.len()));
     };
     if args.has("--username") {
         return Reply::not_covered("bot update --username");
@@ -71,10 +58,7 @@ pub async fn update(server: &Server, args: &Args) -> Reply {
         };
         let display_name = args.value("--display-name").unwrap_or(&user.first_name);
         let description = args.value("--description").unwrap_or(&bot.description);
-        server
-            .store
-            .describe_bot(&user.id, display_name, description)
-            .await?;
+        server.store.describe_bot(&user.id, display_name, description).await?;
         shown(server, &user).await
     };
     updated.await.unwrap_or_else(|error: AppError| error.into())
@@ -85,12 +69,7 @@ pub async fn set_active(server: &Server, args: &Args, active: bool) -> Reply {
     let mut complaints = String::new();
     for name in &args.positional {
         let changed = async {
-            let Some(user) = server
-                .store
-                .find_user(name)
-                .await?
-                .filter(|it| it.bot.is_some())
-            else {
+            let Some(user) = server.store.find_user(name).await?.filter(|it| it.bot.is_some()) else {
                 return Ok(None);
             };
             server.store.set_bot_active(&user.id, active).await?;
@@ -109,11 +88,7 @@ pub async fn set_active(server: &Server, args: &Args, active: bool) -> Reply {
         }
     }
     let reply = Reply::list(bots).complaining(&complaints);
-    if errors.is_empty() {
-        reply
-    } else {
-        reply.and_failed(&multierror(&errors))
-    }
+    if errors.is_empty() { reply } else { reply.and_failed(&multierror(&errors)) }
 }
 
 /// A bot; its names are left out when they are empty. The display name is the account's first name.
@@ -140,9 +115,7 @@ pub fn bot_json(user: &User, display_name: Option<&str>) -> Value {
 
 async fn shown(server: &Server, user: &User) -> Result<Reply, AppError> {
     let user = server.store.find_user(&user.id).await?;
-    Ok(Reply::list(
-        user.iter().map(|it| bot_json(it, None)).collect(),
-    ))
+    Ok(Reply::list(user.iter().map(|it| bot_json(it, None)).collect()))
 }
 
 fn unable_to_find(name: &str) -> Reply {

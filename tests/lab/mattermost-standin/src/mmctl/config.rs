@@ -6,10 +6,7 @@ use crate::{Server, config};
 
 pub fn get(server: &Server, args: &Args) -> Reply {
     let [key] = args.positional.as_slice() else {
-        return Reply::failed(format!(
-            "accepts 1 arg(s), received {}",
-            args.positional.len()
-        ));
+        return Reply::failed(format!("accepts 1 arg(s), received {}", args.positional.len()));
     };
     match config::get(&server.settings.all, key) {
         // mmctl prints JSON here with and without --json.

@@ -3,28 +3,14 @@
 type Commands = &'static [(&'static str, &'static str)];
 
 pub fn group(name: &str) -> Option<Commands> {
-    GROUPS
-        .iter()
-        .find(|(group, _)| *group == name)
-        .map(|(_, commands)| *commands)
+    GROUPS.iter().find(|(group, _)| *group == name).map(|(_, commands)| *commands)
 }
 
 pub fn of_group(group: &str, commands: Commands) -> String {
-    let title = if group == "command" {
-        "Management of slash commands"
-    } else {
-        "(help of the lab's stand-in)"
-    };
-    let width = commands
-        .iter()
-        .map(|(name, _)| name.len())
-        .max()
-        .unwrap_or(0)
-        .max(11);
-    let lines: String = commands
-        .iter()
-        .map(|(name, text)| format!("  {name:width$} {text}").trim_end().to_owned() + "\n")
-        .collect();
+    let title = if group == "command" { "Management of slash commands" } else { "(help of the lab's stand-in)" };
+    let width = commands.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(11);
+    let lines: String =
+        commands.iter().map(|(name, text)| format!("  {name:width$} {text}").trim_end().to_owned() + "\n").collect();
     format!(
         "{title}\n\nUsage:\n  mmctl {group} [command]\n\nAvailable Commands:\n{lines}\n\
          Flags:\n  -h, --help   help for {group}\n\nGlobal Flags:\n{GLOBAL_FLAGS}\n\
@@ -33,13 +19,8 @@ pub fn of_group(group: &str, commands: Commands) -> String {
 }
 
 pub fn of_mmctl() -> String {
-    let groups: String = GROUPS
-        .iter()
-        .map(|(name, _)| format!("  {name}\n"))
-        .collect();
-    format!(
-        "mmctl of the lab's stand-in for Mattermost\n\nUsage:\n  mmctl [command]\n\nAvailable Commands:\n{groups}"
-    )
+    let groups: String = GROUPS.iter().map(|(name, _)| format!("  {name}\n")).collect();
+    format!("mmctl of the lab's stand-in for Mattermost\n\nUsage:\n  mmctl [command]\n\nAvailable Commands:\n{groups}")
 }
 
 const GLOBAL_FLAGS: &str = "\
@@ -57,27 +38,9 @@ const GLOBAL_FLAGS: &str = "\
 const GROUPS: &[(&str, Commands)] = &[
     (
         "auth",
-        &[
-            ("clean", ""),
-            ("current", ""),
-            ("delete", ""),
-            ("list", ""),
-            ("login", ""),
-            ("renew", ""),
-            ("set", ""),
-        ],
+        &[("clean", ""), ("current", ""), ("delete", ""), ("list", ""), ("login", ""), ("renew", ""), ("set", "")],
     ),
-    (
-        "bot",
-        &[
-            ("assign", ""),
-            ("create", ""),
-            ("disable", ""),
-            ("enable", ""),
-            ("list", ""),
-            ("update", ""),
-        ],
-    ),
+    ("bot", &[("assign", ""), ("create", ""), ("disable", ""), ("enable", ""), ("list", ""), ("update", "")]),
     (
         "channel",
         &[
@@ -124,54 +87,18 @@ const GROUPS: &[(&str, Commands)] = &[
     ("docs", &[]),
     (
         "export",
-        &[
-            ("create", ""),
-            ("delete", ""),
-            ("download", ""),
-            ("generate-presigned-url", ""),
-            ("job", ""),
-            ("list", ""),
-        ],
+        &[("create", ""), ("delete", ""), ("download", ""), ("generate-presigned-url", ""), ("job", ""), ("list", "")],
     ),
     ("extract", &[("job", ""), ("run", "")]),
-    (
-        "group",
-        &[
-            ("channel", ""),
-            ("list-ldap", ""),
-            ("team", ""),
-            ("user", ""),
-        ],
-    ),
-    (
-        "import",
-        &[
-            ("delete", ""),
-            ("job", ""),
-            ("list", ""),
-            ("process", ""),
-            ("upload", ""),
-            ("validate", ""),
-        ],
-    ),
+    ("group", &[("channel", ""), ("list-ldap", ""), ("team", ""), ("user", "")]),
+    ("import", &[("delete", ""), ("job", ""), ("list", ""), ("process", ""), ("upload", ""), ("validate", "")]),
     ("integrity", &[]),
     ("job", &[("list", ""), ("update", "")]),
     ("ldap", &[("idmigrate", ""), ("job", ""), ("sync", "")]),
-    (
-        "license",
-        &[
-            ("get", ""),
-            ("remove", ""),
-            ("upload", ""),
-            ("upload-string", ""),
-        ],
-    ),
+    ("license", &[("get", ""), ("remove", ""), ("upload", ""), ("upload-string", "")]),
     ("logs", &[]),
     ("oauth", &[("list", "")]),
-    (
-        "permissions",
-        &[("add", ""), ("remove", ""), ("reset", ""), ("role", "")],
-    ),
+    ("permissions", &[("add", ""), ("remove", ""), ("reset", ""), ("role", "")]),
     (
         "plugin",
         &[
@@ -186,22 +113,12 @@ const GROUPS: &[(&str, Commands)] = &[
     ),
     ("post", &[("create", ""), ("delete", ""), ("list", "")]),
     ("report", &[("posts", "")]),
-    (
-        "roles",
-        &[("member", ""), ("system-admin", ""), ("system_admin", "")],
-    ),
+    ("roles", &[("member", ""), ("system-admin", ""), ("system_admin", "")]),
     ("saml", &[("auth-data-reset", "")]),
     ("sampledata", &[]),
     (
         "system",
-        &[
-            ("clearbusy", ""),
-            ("getbusy", ""),
-            ("setbusy", ""),
-            ("status", ""),
-            ("supportpacket", ""),
-            ("version", ""),
-        ],
+        &[("clearbusy", ""), ("getbusy", ""), ("setbusy", ""), ("status", ""), ("supportpacket", ""), ("version", "")],
     ),
     (
         "team",
@@ -271,9 +188,6 @@ mod tests {
             .find(|it| it["argv"][3] == "command" && it["argv"][4] == "delete")
             .expect("the line is recorded");
         let commands = group("command").expect("a group");
-        assert_eq!(
-            of_group("command", commands),
-            recorded["stdout"].as_str().unwrap_or_default()
-        );
+        assert_eq!(of_group("command", commands), recorded["stdout"].as_str().unwrap_or_default());
     }
 }

@@ -29,10 +29,7 @@ async fn run(server: &Server, arguments: &[String], _stdin: &[u8]) -> Reply {
     let Some(commands) = help::group(group) else {
         return Reply::failed(format!("unknown command {group:?} for \"mmctl\""));
     };
-    let Some(command) = rest
-        .first()
-        .filter(|it| commands.iter().any(|(name, _)| name == *it))
-    else {
+    let Some(command) = rest.first().filter(|it| commands.iter().any(|(name, _)| name == *it)) else {
         // The real one shows help for a subcommand that it does not know, and calls that a success.
         return Reply::shown(help::of_group(group, commands));
     };
@@ -54,9 +51,7 @@ async fn run(server: &Server, arguments: &[String], _stdin: &[u8]) -> Reply {
         ("bot", "enable") => bot::set_active(server, &args, true).await,
         ("bot", "list") => bot::list(server, &args).await,
         ("bot", "update") => bot::update(server, &args).await,
-        ("command", "list") if args.positional.is_empty() => {
-            Reply::list(Vec::new()).counted("commands")
-        }
+        ("command", "list") if args.positional.is_empty() => Reply::list(Vec::new()).counted("commands"),
         ("config", "get") => config::get(server, &args),
         ("license", "get") => Reply::list(vec![json!("No license installed")]),
         ("plugin", "list") => system::plugins(server, &args),
@@ -75,9 +70,7 @@ async fn run(server: &Server, arguments: &[String], _stdin: &[u8]) -> Reply {
         ("user", "list") if args.has("--all") => user::list(server, &args).await,
         ("user", "search") => user::search(server, &args).await,
         ("user", "verify") => user::verify(server, &args).await,
-        ("webhook", "list") if args.positional.is_empty() => {
-            Reply::list(Vec::new()).counted("webhooks")
-        }
+        ("webhook", "list") if args.positional.is_empty() => Reply::list(Vec::new()).counted("webhooks"),
         _ => Reply::not_covered(&format!("{name} in this form")),
     }
 }
@@ -119,8 +112,7 @@ pub fn listen(server: &Arc<Server>) -> Result<Option<PathBuf>, String> {
     let Some(path) = &server.settings.local_socket else {
         return Ok(None);
     };
-    let failed =
-        |it: std::io::Error| format!("unable to start the local mode server: {path}: {it}");
+    let failed = |it: std::io::Error| format!("unable to start the local mode server: {path}: {it}");
     // Left behind by a server that was killed.
     if let Err(error) = std::fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
@@ -129,9 +121,7 @@ pub fn listen(server: &Arc<Server>) -> Result<Option<PathBuf>, String> {
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    log::info("Starting local mode server")
-        .with("socket", path)
-        .write();
+    log::info("Starting local mode server").with("socket", path).write();
     tokio::spawn(accept(server.clone(), listener));
     Ok(Some(PathBuf::from(path)))
 }
@@ -143,16 +133,12 @@ async fn accept(server: Arc<Server>, listener: UnixListener) {
                 let server = server.clone();
                 tokio::spawn(async move {
                     if let Err(error) = serve(&server, stream).await {
-                        log::warn("mmctl went away")
-                            .with("error", &error.to_string())
-                            .write();
+                        log::warn("mmctl went away").with("error", &error.to_string()).write();
                     }
                 });
             }
             Err(error) => {
-                log::warn("The local socket refused a connection")
-                    .with("error", &error.to_string())
-                    .write();
+                log::warn("The local socket refused a connection").with("error", &error.to_string()).write();
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }
@@ -162,19 +148,9 @@ async fn accept(server: Arc<Server>, listener: UnixListener) {
 async fn serve(server: &Server, mut stream: UnixStream) -> std::io::Result<()> {
     let mut request = Vec::new();
     stream.read_to_end(&mut request).await?;
-    let end = request
-        .iter()
-        .position(|it| *it == b'\n')
-        .unwrap_or(request.len());
+    let end = request.iter().position(|it| *it == b'\n').unwrap_or(request.len());
     let (line, rest) = request.split_at(end);
     let arguments: Vec<String> = serde_json::from_slice(line)?;
     let reply = run(server, &arguments, rest.get(1..).unwrap_or_default()).await;
-    stream
-        .write_all(
-            reply
-                .encode(arguments.iter().any(|it| it == "--json"))
-                .to_string()
-                .as_bytes(),
-        )
-        .await
+    stream.write_all(reply.encode(arguments.iter().any(|it| it == "--json")).to_string().as_bytes()).await
 }

@@ -25,18 +25,12 @@ enum Shape {
 impl Reply {
     /// One document, printed bare.
     pub fn single(value: Value) -> Reply {
-        Reply {
-            shape: Shape::Single(value),
-            ..Reply::default()
-        }
+        Reply { shape: Shape::Single(value), ..Reply::default() }
     }
 
     /// An array, or `null` when it is empty.
     pub fn list(values: Vec<Value>) -> Reply {
-        Reply {
-            shape: Shape::List(values),
-            ..Reply::default()
-        }
+        Reply { shape: Shape::List(values), ..Reply::default() }
     }
 
     pub fn with_plain(mut self, text: String) -> Reply {
@@ -46,26 +40,17 @@ impl Reply {
 
     /// Text that --json does not change, such as help.
     pub fn shown(text: String) -> Reply {
-        Reply {
-            shape: Shape::Nothing,
-            plain: text,
-            ..Reply::default()
-        }
+        Reply { shape: Shape::Nothing, plain: text, ..Reply::default() }
     }
 
     /// Adds the line that list commands write on stderr.
     pub fn counted(self, entities: &str) -> Reply {
-        let count = if let Shape::List(values) = &self.shape {
-            values.len()
-        } else {
-            0
-        };
+        let count = if let Shape::List(values) = &self.shape { values.len() } else { 0 };
         self.counting(count, entities)
     }
 
     pub fn counting(mut self, count: usize, entities: &str) -> Reply {
-        self.stderr
-            .push_str(&format!("There are {count} {entities} on local instance\n"));
+        self.stderr.push_str(&format!("There are {count} {entities} on local instance\n"));
         self
     }
 
@@ -86,19 +71,13 @@ impl Reply {
     }
 
     pub fn not_covered(what: &str) -> Reply {
-        log::warn("The stand-in does not cover a command of mmctl")
-            .with("command", what)
-            .write();
+        log::warn("The stand-in does not cover a command of mmctl").with("command", what).write();
         Reply::failed(format!("the lab's stand-in does not cover `mmctl {what}`"))
     }
 
     pub fn local_mode_refused() -> Reply {
         let text = "This command cannot be run in local mode\n".to_owned();
-        Reply {
-            failed: true,
-            stderr: text,
-            ..Reply::default()
-        }
+        Reply { failed: true, stderr: text, ..Reply::default() }
     }
 
     pub fn encode(&self, with_json: bool) -> Value {
@@ -128,9 +107,7 @@ pub fn multierror(errors: &[String]) -> String {
 /// JSON as Go indents it, which also escapes what could end a script element.
 fn pretty(value: &Value) -> String {
     let text = format!("{value:#}\n");
-    text.replace('<', "\\u003c")
-        .replace('>', "\\u003e")
-        .replace('&', "\\u0026")
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 #[cfg(test)]
@@ -138,22 +115,13 @@ mod tests {
     use super::*;
 
     fn stdout(reply: &Reply, with_json: bool) -> String {
-        reply.encode(with_json)["stdout"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        reply.encode(with_json)["stdout"].as_str().unwrap_or_default().to_owned()
     }
 
     #[test]
     fn a_document_has_one_of_four_shapes() {
-        assert_eq!(
-            stdout(&Reply::single(json!({"a": 1})), true),
-            "{\n  \"a\": 1\n}\n"
-        );
-        assert_eq!(
-            stdout(&Reply::list(vec![json!("x")]), true),
-            "[\n  \"x\"\n]\n"
-        );
+        assert_eq!(stdout(&Reply::single(json!({"a": 1})), true), "{\n  \"a\": 1\n}\n");
+        assert_eq!(stdout(&Reply::list(vec![json!("x")]), true), "[\n  \"x\"\n]\n");
         assert_eq!(stdout(&Reply::list(Vec::new()), true), "null\n");
         assert_eq!(stdout(&Reply::failed("no".to_owned()), true), "");
     }
@@ -161,10 +129,7 @@ mod tests {
     #[test]
     fn counts_go_to_stderr() {
         let reply = Reply::list(Vec::new()).counted("teams");
-        assert_eq!(
-            reply.encode(false)["stderr"],
-            "There are 0 teams on local instance\n"
-        );
+        assert_eq!(reply.encode(false)["stderr"], "There are 0 teams on local instance\n");
         assert_eq!(stdout(&reply, false), "");
     }
 

@@ -8,8 +8,7 @@ use crate::http::status as server_status;
 use crate::{Server, VERSION_ID, calls};
 
 pub fn version() -> Reply {
-    Reply::single(json!({"version": VERSION_ID}))
-        .with_plain(format!("Server version {VERSION_ID}\n"))
+    Reply::single(json!({"version": VERSION_ID})).with_plain(format!("Server version {VERSION_ID}\n"))
 }
 
 /// The image's health check: anything but OK fails.
@@ -42,23 +41,9 @@ pub fn plugins(server: &Server, args: &Args) -> Reply {
     };
     let line = |enabled: bool| {
         let shown = installed && active == enabled;
-        if shown {
-            format!("{}: Calls, Version: 1.11.0-standin\n", calls::PLUGIN_ID)
-        } else {
-            String::new()
-        }
+        if shown { format!("{}: Calls, Version: 1.11.0-standin\n", calls::PLUGIN_ID) } else { String::new() }
     };
-    let text = format!(
-        "Listing enabled plugins\n{}\nListing disabled plugins\n{}",
-        line(true),
-        line(false)
-    );
-    let count = if args.json {
-        1
-    } else {
-        3 + usize::from(installed)
-    };
-    Reply::list(vec![json!({"active": on, "inactive": off})])
-        .with_plain(text)
-        .counting(count, "plugins")
+    let text = format!("Listing enabled plugins\n{}\nListing disabled plugins\n{}", line(true), line(false));
+    let count = if args.json { 1 } else { 3 + usize::from(installed) };
+    Reply::list(vec![json!({"active": on, "inactive": off})]).with_plain(text).counting(count, "plugins")
 }

@@ -10,15 +10,11 @@ use crate::store::AccessToken;
 
 pub async fn generate(server: &Server, args: &Args) -> Reply {
     let [name, description] = args.positional.as_slice() else {
-        return Reply::failed(format!(
-            "accepts 2 arg(s), received {}",
-            args.positional.len()
-        ));
+        return Reply::failed(format!("accepts 2 arg(s), received {}", args.positional.len()));
     };
     let generated = async {
         let Some(user) = server.store.find_user(name).await? else {
-            return Ok(Reply::list(Vec::new())
-                .and_failed(&format!("could not retrieve user information of {name:?}")));
+            return Ok(Reply::list(Vec::new()).and_failed(&format!("could not retrieve user information of {name:?}")));
         };
         if user.bot.is_none() && !server.settings.user_access_tokens {
             let message = "Personal access tokens are disabled on this server. Please contact your system administrator \
@@ -26,33 +22,23 @@ pub async fn generate(server: &Server, args: &Args) -> Reply {
             let message = format!("could not create token for {name:?}: {message}");
             return Ok(Reply::list(Vec::new()).and_failed(&message));
         }
-        let token = server
-            .store
-            .create_access_token(&user.id, description)
-            .await?;
+        let token = server.store.create_access_token(&user.id, description).await?;
         Ok(Reply::list(vec![token_json(&token, true)]))
     };
-    generated
-        .await
-        .unwrap_or_else(|error: AppError| error.into())
+    generated.await.unwrap_or_else(|error: AppError| error.into())
 }
 
 /// The list never shows a token itself.
 pub async fn list(server: &Server, args: &Args) -> Reply {
     let [name] = args.positional.as_slice() else {
-        return Reply::failed(format!(
-            "accepts 1 arg(s), received {}",
-            args.positional.len()
-        ));
+        return Reply::failed(format!("accepts 1 arg(s), received {}", args.positional.len()));
     };
     let listed = async {
         let Some(user) = server.store.find_user(name).await? else {
-            return Ok(Reply::list(Vec::new())
-                .and_failed(&format!("could not retrieve user information of {name:?}")));
+            return Ok(Reply::list(Vec::new()).and_failed(&format!("could not retrieve user information of {name:?}")));
         };
         let tokens = server.store.access_tokens(&user.id).await?;
-        let reply =
-            Reply::list(tokens.iter().map(|it| token_json(it, false)).collect()).counted("tokens");
+        let reply = Reply::list(tokens.iter().map(|it| token_json(it, false)).collect()).counted("tokens");
         if !tokens.is_empty() {
             return Ok(reply);
         }

@@ -41,26 +41,17 @@ pub async fn create(server: &Server, args: &Args) -> Reply {
         }
     };
     if args.has("--system-admin")
-        && let Err(error) = server
-            .store
-            .set_roles(&user.id, "system_user system_admin")
-            .await
+        && let Err(error) = server.store.set_roles(&user.id, "system_user system_admin").await
     {
-        return Reply::failed(format!(
-            "Unable to update user roles. Error: {}",
-            AppError::from(error).message
-        ));
+        return Reply::failed(format!("Unable to update user roles. Error: {}", AppError::from(error).message));
     }
     // mmctl shows the account as it was made, before it changes the roles.
     Reply::single(user_json(&user, View::Own).into())
 }
 
 fn new_account(args: &Args) -> Result<NewAccount, String> {
-    let required = |flag: &str, name: &str| {
-        args.value(flag)
-            .map(str::to_owned)
-            .ok_or_else(|| format!("{name} is required"))
-    };
+    let required =
+        |flag: &str, name: &str| args.value(flag).map(str::to_owned).ok_or_else(|| format!("{name} is required"));
     Ok(NewAccount {
         username: required("--username", "Username")?,
         email: required("--email", "Email")?,
@@ -76,15 +67,8 @@ pub async fn list(server: &Server, args: &Args) -> Reply {
     }
     match server.store.users().await {
         Ok(users) => {
-            let wanted = users
-                .iter()
-                .filter(|it| !args.has("--inactive") || it.delete_at != 0);
-            Reply::list(
-                wanted
-                    .map(|it| user_json(it, View::Listed).into())
-                    .collect(),
-            )
-            .counted("users")
+            let wanted = users.iter().filter(|it| !args.has("--inactive") || it.delete_at != 0);
+            Reply::list(wanted.map(|it| user_json(it, View::Listed).into()).collect()).counted("users")
         }
         Err(error) => AppError::from(error).into(),
     }
@@ -120,15 +104,7 @@ pub async fn verify(server: &Server, args: &Args) -> Reply {
             return AppError::from(error).into();
         }
     }
-    complain(
-        Reply::list(
-            users
-                .iter()
-                .map(|it| user_json(it, View::Listed).into())
-                .collect(),
-        ),
-        &errors,
-    )
+    complain(Reply::list(users.iter().map(|it| user_json(it, View::Listed).into()).collect()), &errors)
 }
 
 pub async fn convert(server: &Server, args: &Args) -> Reply {
@@ -150,11 +126,7 @@ pub async fn convert(server: &Server, args: &Args) -> Reply {
     if complaints > 0 {
         reply = reply.complaining(&format!("{}\n", multierror(&errors[..complaints])));
     }
-    if errors.is_empty() {
-        reply
-    } else {
-        reply.and_failed(&multierror(&errors))
-    }
+    if errors.is_empty() { reply } else { reply.and_failed(&multierror(&errors)) }
 }
 
 pub async fn set_active(server: &Server, args: &Args, active: bool) -> Reply {
@@ -177,11 +149,7 @@ pub async fn set_active(server: &Server, args: &Args, active: bool) -> Reply {
             Err(error) => return AppError::from(error).into(),
         }
     }
-    if errors.is_empty() {
-        reply
-    } else {
-        reply.and_failed(&multierror(&errors))
-    }
+    if errors.is_empty() { reply } else { reply.and_failed(&multierror(&errors)) }
 }
 
 /// Mattermost disables the bots of an account that it deactivates. A bot that owns itself starts that again without
@@ -216,9 +184,9 @@ pub async fn change_password(server: &Server, args: &Args) -> Reply {
         let user = server.store.find_user(&user.id).await?.unwrap_or(user);
         Ok(Reply::list(vec![user_json(&user, View::Listed).into()]))
     };
-    changed.await.unwrap_or_else(|error: AppError| {
-        Reply::failed(format!("changing user password failed: {}", error.message))
-    })
+    changed
+        .await
+        .unwrap_or_else(|error: AppError| Reply::failed(format!("changing user password failed: {}", error.message)))
 }
 
 pub async fn roles(server: &Server, args: &Args, administrator: bool) -> Reply {
@@ -232,27 +200,16 @@ pub async fn roles(server: &Server, args: &Args, administrator: bool) -> Reply {
         if is_administrator == administrator {
             continue;
         }
-        let mut roles: Vec<&str> = user
-            .roles
-            .split(' ')
-            .filter(|it| *it != "system_admin")
-            .collect();
+        let mut roles: Vec<&str> = user.roles.split(' ').filter(|it| *it != "system_admin").collect();
         if administrator {
             roles.push("system_admin");
         }
         if let Err(error) = server.store.set_roles(&user.id, &roles.join(" ")).await {
             return AppError::from(error).into();
         }
-        let change = if administrator {
-            "assigned to"
-        } else {
-            "revoked for"
-        };
+        let change = if administrator { "assigned to" } else { "revoked for" };
         let name = &user.username;
-        said.push(json!(format!(
-            "System admin role {change} user {name:?}. Current roles are: {}",
-            roles.join(", ")
-        )));
+        said.push(json!(format!("System admin role {change} user {name:?}. Current roles are: {}", roles.join(", "))));
     }
     complain(Reply::list(said), &errors)
 }

@@ -18,16 +18,14 @@ impl Store {
     /// Makes a bot of an account. It owns itself, as in Mattermost; `None` when it was a bot already.
     pub async fn convert_to_bot(&self, user: &str) -> Result<Option<User>, Error> {
         let client = self.client().await?;
-        let sql = "INSERT INTO bots (userid, ownerid, createat, updateat) VALUES ($1, $1, $2, $2) ON CONFLICT DO NOTHING";
+        let sql =
+            "INSERT INTO bots (userid, ownerid, createat, updateat) VALUES ($1, $1, $2, $2) ON CONFLICT DO NOTHING";
         if client.execute(sql, &[&user, &log::now_ms()]).await? == 0 {
             return Ok(None);
         }
         // Mattermost replaces the password by a random one, which amounts to none: a bot cannot log in.
-        self.update_user(
-            "UPDATE users SET password = '', updateat = $2 WHERE id = $1",
-            &[&user, &log::now_ms()],
-        )
-        .await?;
+        self.update_user("UPDATE users SET password = '', updateat = $2 WHERE id = $1", &[&user, &log::now_ms()])
+            .await?;
         self.user_by("u.id = $1", user).await
     }
 
@@ -36,12 +34,7 @@ impl Store {
         self.update_user(sql, &[&bot, &owner, &log::now_ms()]).await
     }
 
-    pub async fn describe_bot(
-        &self,
-        bot: &str,
-        display_name: &str,
-        description: &str,
-    ) -> Result<(), Error> {
+    pub async fn describe_bot(&self, bot: &str, display_name: &str, description: &str) -> Result<(), Error> {
         let now = log::now_ms();
         let sql = "UPDATE users SET firstname = $2, updateat = $3 WHERE id = $1";
         self.update_user(sql, &[&bot, &display_name, &now]).await?;
@@ -66,10 +59,8 @@ impl Store {
         if client.execute(sql, &[&id, &now]).await? == 0 {
             return Ok(());
         }
-        let sql = "INSERT INTO bots (userid, ownerid, description, createat, updateat) VALUES ($1, $2, 'Calls Bot', $3, $3)";
-        client
-            .execute(sql, &[&id, &calls::PLUGIN_ID, &now])
-            .await
-            .map(drop)
+        let sql =
+            "INSERT INTO bots (userid, ownerid, description, createat, updateat) VALUES ($1, $2, 'Calls Bot', $3, $3)";
+        client.execute(sql, &[&id, &calls::PLUGIN_ID, &now]).await.map(drop)
     }
 }

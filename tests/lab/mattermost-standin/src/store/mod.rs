@@ -36,27 +36,15 @@ impl Store {
         let mut config = Config::from_str(&source.url).map_err(|it| describe(&it))?;
         let tls = match source.tls {
             Verification::Disabled => None,
-            Verification::Full { root } => {
-                Some(VerifyFull::new(&root).map_err(|it| format!("pq: sslrootcert {it}"))?)
-            }
+            Verification::Full { root } => Some(VerifyFull::new(&root).map_err(|it| format!("pq: sslrootcert {it}"))?),
         };
-        config.ssl_mode(if tls.is_some() {
-            SslMode::Require
-        } else {
-            SslMode::Disable
-        });
+        config.ssl_mode(if tls.is_some() { SslMode::Require } else { SslMode::Disable });
         config.application_name("mattermost-standin");
-        let store = Store {
-            config,
-            tls,
-            client: Mutex::new(None),
-        };
-        let client = store.client().await.map_err(|it| {
-            format!(
-                "error setting up connections: failed to ping DB: {}",
-                describe(&it)
-            )
-        })?;
+        let store = Store { config, tls, client: Mutex::new(None) };
+        let client = store
+            .client()
+            .await
+            .map_err(|it| format!("error setting up connections: failed to ping DB: {}", describe(&it)))?;
         client
             .batch_execute(MIGRATIONS)
             .await
@@ -92,22 +80,13 @@ impl Store {
         let check = async {
             let client = self.client().await?;
             let name = format!("DBHealthCheck_{}", ids::new_id());
-            client
-                .execute(
-                    "INSERT INTO systems (name, value) VALUES ($1, '')",
-                    &[&name],
-                )
-                .await?;
-            client
-                .execute("DELETE FROM systems WHERE name = $1", &[&name])
-                .await
+            client.execute("INSERT INTO systems (name, value) VALUES ($1, '')", &[&name]).await?;
+            client.execute("DELETE FROM systems WHERE name = $1", &[&name]).await
         };
         match tokio::time::timeout(Duration::from_secs(5), check).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
-                log::warn("The database is not healthy")
-                    .with("error", &describe(&error))
-                    .write();
+                log::warn("The database is not healthy").with("error", &describe(&error)).write();
                 false
             }
             Err(_) => {
@@ -124,9 +103,7 @@ where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     if let Err(error) = connection.await {
-        log::warn("The connection to the database was lost")
-            .with("error", &describe(&error))
-            .write();
+        log::warn("The connection to the database was lost").with("error", &describe(&error)).write();
     }
 }
 
@@ -139,11 +116,7 @@ pub fn describe(error: &Error) -> String {
     while let Some(it) = cause.source() {
         cause = it;
     }
-    if error.source().is_none() {
-        format!("pq: {error}")
-    } else {
-        format!("pq: {cause}")
-    }
+    if error.source().is_none() { format!("pq: {error}") } else { format!("pq: {cause}") }
 }
 
 const MIGRATIONS: &str = "

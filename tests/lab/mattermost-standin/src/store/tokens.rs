@@ -27,26 +27,15 @@ impl Store {
     pub async fn create_session(&self, user: &str) -> Result<String, Error> {
         let token = ids::new_id();
         let sql = "INSERT INTO sessions (token, userid, createat) VALUES ($1, $2, $3)";
-        self.client()
-            .await?
-            .execute(sql, &[&token, &user, &log::now_ms()])
-            .await?;
+        self.client().await?.execute(sql, &[&token, &user, &log::now_ms()]).await?;
         Ok(token)
     }
 
     pub(super) async fn end_sessions(&self, user: &str) -> Result<(), Error> {
-        self.client()
-            .await?
-            .execute("DELETE FROM sessions WHERE userid = $1", &[&user])
-            .await
-            .map(drop)
+        self.client().await?.execute("DELETE FROM sessions WHERE userid = $1", &[&user]).await.map(drop)
     }
 
-    pub async fn create_access_token(
-        &self,
-        user: &str,
-        description: &str,
-    ) -> Result<AccessToken, Error> {
+    pub async fn create_access_token(&self, user: &str, description: &str) -> Result<AccessToken, Error> {
         let token = AccessToken {
             id: ids::new_id(),
             token: ids::new_id(),
@@ -54,15 +43,8 @@ impl Store {
             description: description.to_owned(),
             is_active: true,
         };
-        let sql =
-            "INSERT INTO useraccesstokens (id, token, userid, description) VALUES ($1, $2, $3, $4)";
-        self.client()
-            .await?
-            .execute(
-                sql,
-                &[&token.id, &token.token, &token.user_id, &token.description],
-            )
-            .await?;
+        let sql = "INSERT INTO useraccesstokens (id, token, userid, description) VALUES ($1, $2, $3, $4)";
+        self.client().await?.execute(sql, &[&token.id, &token.token, &token.user_id, &token.description]).await?;
         Ok(token)
     }
 

@@ -38,16 +38,11 @@ const SELECT: &str = "SELECT u.*, b.ownerid, b.description, b.createat AS botcre
      b.deleteat AS botdeleteat FROM users u LEFT JOIN bots b ON b.userid = u.id";
 
 /// People, as Mattermost counts them to find out whether an account is the first one.
-const PERSON_EXISTS: &str =
-    "EXISTS (SELECT 1 FROM users u WHERE NOT EXISTS (SELECT 1 FROM bots WHERE userid = u.id))";
+const PERSON_EXISTS: &str = "EXISTS (SELECT 1 FROM users u WHERE NOT EXISTS (SELECT 1 FROM bots WHERE userid = u.id))";
 
 impl Store {
     /// Makes an account, the first one a system administrator. With `only_first` nothing but the first is made.
-    pub async fn create_user(
-        &self,
-        new: &NewUser,
-        only_first: bool,
-    ) -> Result<Option<User>, Error> {
+    pub async fn create_user(&self, new: &NewUser, only_first: bool) -> Result<Option<User>, Error> {
         let id = ids::new_id();
         let sql = format!(
             "INSERT INTO users (id, createat, updateat, username, email, password, emailverified, disablewelcomeemail, \
@@ -71,27 +66,18 @@ impl Store {
                 ],
             )
             .await?;
-        if made == 0 {
-            Ok(None)
-        } else {
-            self.user_by("u.id = $1", &id).await
-        }
+        if made == 0 { Ok(None) } else { self.user_by("u.id = $1", &id).await }
     }
 
     pub async fn has_people(&self) -> Result<bool, Error> {
         let client = self.client().await?;
-        Ok(client
-            .query_one(&format!("SELECT {PERSON_EXISTS}"), &[])
-            .await?
-            .get(0))
+        Ok(client.query_one(&format!("SELECT {PERSON_EXISTS}"), &[]).await?.get(0))
     }
 
     /// Every account, by name.
     pub async fn users(&self) -> Result<Vec<User>, Error> {
         let client = self.client().await?;
-        let rows = client
-            .query(&format!("{SELECT} ORDER BY u.username"), &[])
-            .await?;
+        let rows = client.query(&format!("{SELECT} ORDER BY u.username"), &[]).await?;
         Ok(rows.iter().map(from_row).collect())
     }
 
@@ -101,34 +87,24 @@ impl Store {
 
     /// Whom mmctl or a login form means: an id, a name or an e-mail address.
     pub async fn find_user(&self, who: &str) -> Result<Option<User>, Error> {
-        self.user_by(
-            "u.username = $1 OR u.email = $1 OR u.id = $1",
-            &who.to_lowercase(),
-        )
-        .await
+        self.user_by("u.username = $1 OR u.email = $1 OR u.id = $1", &who.to_lowercase()).await
     }
 
-    pub(super) async fn user_by(
-        &self,
-        condition: &str,
-        value: &str,
-    ) -> Result<Option<User>, Error> {
+    pub(super) async fn user_by(&self, condition: &str, value: &str) -> Result<Option<User>, Error> {
         let client = self.client().await?;
-        let row = client
-            .query_opt(&format!("{SELECT} WHERE {condition}"), &[&value])
-            .await?;
+        let row = client.query_opt(&format!("{SELECT} WHERE {condition}"), &[&value]).await?;
         Ok(row.as_ref().map(from_row))
     }
 
     pub async fn set_password(&self, user: &str, hash: &str) -> Result<(), Error> {
-        let sql = "UPDATE users SET password = $2, lastpasswordupdate = $3, updateat = $3, failedattempts = 0 WHERE id = $1";
+        let sql =
+            "UPDATE users SET password = $2, lastpasswordupdate = $3, updateat = $3, failedattempts = 0 WHERE id = $1";
         self.update_user(sql, &[&user, &hash, &log::now_ms()]).await
     }
 
     pub async fn set_roles(&self, user: &str, roles: &str) -> Result<(), Error> {
         let sql = "UPDATE users SET roles = $2, updateat = $3 WHERE id = $1";
-        self.update_user(sql, &[&user, &roles, &log::now_ms()])
-            .await
+        self.update_user(sql, &[&user, &roles, &log::now_ms()]).await
     }
 
     pub async fn set_verified(&self, user: &str) -> Result<(), Error> {
@@ -142,27 +118,15 @@ impl Store {
         let delete_at = if active { 0 } else { now };
         let sql = "UPDATE users SET deleteat = $2, updateat = $3 WHERE id = $1";
         self.update_user(sql, &[&user, &delete_at, &now]).await?;
-        if active {
-            Ok(())
-        } else {
-            self.end_sessions(user).await
-        }
+        if active { Ok(()) } else { self.end_sessions(user).await }
     }
 
     pub async fn count_failed_login(&self, user: &str) -> Result<(), Error> {
-        self.update_user(
-            "UPDATE users SET failedattempts = failedattempts + 1 WHERE id = $1",
-            &[&user],
-        )
-        .await
+        self.update_user("UPDATE users SET failedattempts = failedattempts + 1 WHERE id = $1", &[&user]).await
     }
 
     pub async fn forget_failed_logins(&self, user: &str) -> Result<(), Error> {
-        self.update_user(
-            "UPDATE users SET failedattempts = 0 WHERE id = $1 AND failedattempts > 0",
-            &[&user],
-        )
-        .await
+        self.update_user("UPDATE users SET failedattempts = 0 WHERE id = $1 AND failedattempts > 0", &[&user]).await
     }
 
     pub(super) async fn update_user(
