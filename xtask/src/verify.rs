@@ -12,9 +12,19 @@ use crate::error::hinted;
 use crate::host::Host;
 use crate::stack::Stack;
 
-/// Runs every proof and returns what they proved, one line each, or the first that failed.
-pub fn verify(stack: &Stack, host: &Host, turn_secret: &str, ca_pem: &str) -> anyhow::Result<Vec<String>> {
+/// What was proven, and what Mattermost says of itself.
+#[derive(Debug)]
+pub struct Verified {
+    /// One line each.
+    pub proofs: Vec<String>,
+    /// Without a license, calls work in direct messages only.
+    pub licensed: bool,
+}
+
+/// Runs every proof, or fails with the first that did not hold.
+pub fn verify(stack: &Stack, host: &Host, turn_secret: &str, ca_pem: &str) -> anyhow::Result<Verified> {
     std::thread::scope(|scope| {
+        let licensed = scope.spawn(|| is_licensed(stack, host, ca_pem));
         let proofs = [
             scope.spawn(|| site_answers(stack, host, ca_pem)),
             scope.spawn(|| origins_are_checked(stack, host, ca_pem)),
@@ -23,7 +33,8 @@ pub fn verify(stack: &Stack, host: &Host, turn_secret: &str, ca_pem: &str) -> an
         ];
         let results: Vec<anyhow::Result<String>> =
             proofs.into_iter().map(|proof| proof.join().unwrap_or_else(|_| bail!("a proof panicked"))).collect();
-        results.into_iter().collect()
+        let licensed = licensed.join().unwrap_or_else(|_| bail!("asking for the license panicked"))?;
+        Ok(Verified { proofs: results.into_iter().collect::<anyhow::Result<_>>()?, licensed })
     })
 }
 
@@ -40,6 +51,13 @@ fn site_answers(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<Stri
         }
     }
     Ok("Mattermost answers over TLS by name and by address, verified with our CA alone".to_owned())
+}
+
+fn is_licensed(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<bool> {
+    let address = SocketAddr::from((host.lan_ip(), stack.settings.ports.mattermost));
+    let site = https::site(ca_pem, &host.lan_ip().to_string(), address)?;
+    let answer = https::get(&site, "/api/v4/license/client?format=old", None)?;
+    Ok(https::json(&answer)?["IsLicensed"] == "true")
 }
 
 /// The WebSocket opens for our origins and for no other.

@@ -138,11 +138,11 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
     let today = super::today()?;
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
     // The proofs need no account, so they run while the first one is made.
-    let (administrator, proofs, started) = waiting("using every server once", || {
+    let (administrator, verified, started) = waiting("using every server once", || {
         std::thread::scope(|scope| {
-            let proofs = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
+            let verified = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
             let started = scope.spawn(|| servers::started_since(stack, &before));
-            (admin::ensure(stack, &mut secrets, &today), joined(proofs), joined(started))
+            (admin::ensure(stack, &mut secrets, &today), joined(verified), joined(started))
         })
     });
     let administrator = match administrator {
@@ -150,7 +150,8 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
         Err(error) if error.is::<Stranger>() => return Err(stop_for_stranger(stack, error)),
         Err(error) => return Err(error),
     };
-    for proof in proofs? {
+    let verified = verified?;
+    for proof in &verified.proofs {
         say(&format!("  proven: {proof}"));
     }
     let started = started?;
@@ -159,7 +160,7 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
     } else if !started.is_empty() {
         say(&format!("started: {}", started.join(", ")));
     }
-    summary(stack, &host, &ca)
+    summary(stack, &host, &ca, verified.licensed)
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -234,7 +235,7 @@ fn interrupted(stack: &Stack) -> anyhow::Error {
 }
 
 /// Where to go next.
-fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
+fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::Result<()> {
     let settings = &stack.settings;
     let port = settings.ports.mattermost;
     let option = stack.option();
@@ -265,7 +266,7 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<()> {
     if !stack.settings.teams.is_empty() {
         println!("note: the teams in stack.toml are checked, and not made yet: `cargo xtask wire` is a later release");
     }
-    if !stack.is_lab() {
+    if !licensed {
         println!("note: without a license, Mattermost allows calls in direct messages only");
     }
     Ok(())
