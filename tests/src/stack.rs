@@ -263,7 +263,7 @@ fn remove(name: &str, root: &Path) {
     fs::remove_dir_all(root).ok();
 }
 
-/// Two runs side by side would take each other's ports and remove each other's stacks.
+/// One run at a time: two would take each other's ports and remove each other's stacks.
 fn alone() {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {
@@ -271,6 +271,13 @@ fn alone() {
         fs::create_dir_all(&folder).expect("target/ can be written");
         let file = File::create(folder.join(".e2e.lock")).expect("target/ can be written");
         assert!(file.try_lock().is_ok(), "another run of the end-to-end tests is under way in this checkout");
+        // What an earlier run left that was killed holds the ports of this one, whatever its name was.
+        for entry in fs::read_dir(&folder).expect("target/ can be read").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("e2e-") {
+                remove(&name, &entry.path());
+            }
+        }
         file
     });
 }

@@ -152,7 +152,9 @@ fn a_subnet_that_overlaps_a_route(stack: &Stack) {
 }
 
 fn a_dead_engine(stack: &Stack) {
-    let dead = |command: &mut Command| drop(command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock"));
+    let dead = |command: &mut Command| {
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    };
     refused(stack, 1, dead).says("DOCKER_HOST=unix:///nonexistent/docker.sock does not answer");
     for arguments in [&["status"][..], &["down"], &["logs"], &["doctor"]] {
         let before = files(stack);

@@ -81,17 +81,18 @@ fn up_heals_what_a_killed_up_left() {
     let path = secrets::path(&stack.root);
     let first_password = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(ADMIN_FIRST_PASSWORD));
     let env = stack.root.join("compose/.env");
-    let moments: [(&str, &dyn Fn(&Stack, &str) -> bool); 6] = [
-        ("as soon as there are secrets", &|_, _| path.exists()),
-        ("while files are rendered", &|_, _| env.exists()),
-        ("as PostgreSQL initialises", &|stack, _| stack.running().contains(&"postgres".to_owned())),
-        ("as Mattermost starts", &|stack, _| stack.running().contains(&"mattermost".to_owned())),
-        ("as the first account is made", &|_, _| first_password()),
-        ("as the account gets its password", &|stack, _| is_at_work(&stack.container("mattermost"), "change-password")),
+    let runs = |service: &str| stack.running().contains(&service.to_owned());
+    let moments: [(&str, Reached<'_>); 6] = [
+        ("as soon as there are secrets", &|| path.exists()),
+        ("while files are rendered", &|| env.exists()),
+        ("as PostgreSQL initialises", &|| runs("postgres")),
+        ("as Mattermost starts", &|| runs("mattermost")),
+        ("as the first account is made", &first_password),
+        ("as the account gets its password", &|| is_at_work(&stack.container("mattermost"), "change-password")),
     ];
     for (moment, reached) in moments {
         let mut up = run::start(&mut stack.command(UP), "");
-        let there = until(&mut up, |said| reached(&stack, said));
+        let there = until(&mut up, |_| reached());
         up.kill();
         eprintln!("  killed {moment}{}", if there { "" } else { ": too late, it was done" });
         if path.exists() {
@@ -107,6 +108,9 @@ fn up_heals_what_a_killed_up_left() {
     assert_eq!(stack.secrets().get(ADMIN_FIRST_PASSWORD), None);
     stack.up().says("Nothing to change");
 }
+
+/// Whether a moment has come.
+type Reached<'a> = &'a dyn Fn() -> bool;
 
 /// Whether a process has both words among its arguments.
 fn is_at_work(one: &str, other: &str) -> bool {
@@ -185,4 +189,30 @@ fn a_stranger_who_registers_first_stops_the_stack() {
     }
     stack.up();
     assert_eq!(stack.people().len(), 1);
+}
+
+/// Somebody removed the volumes by hand: on the empty database the first to register would be system administrator.
+#[test]
+fn a_database_that_lost_its_administrator_is_not_left_open() {
+    let stack = Stack::new("lost");
+    stack.up();
+    stack.compose(&["down", "--volumes"]).exits(0);
+    let ran = stack.try_up().exits(1).says("this database does not").says(ADMIN_ID);
+    assert!(stack.running().is_empty(), "anybody can register as system administrator now: {}", ran.said());
+}
+
+/// What cannot be forgotten afterwards must not be removed first.
+#[test]
+fn data_stays_when_secrets_env_cannot_be_read() {
+    let stack = Stack::new("unreadable");
+    stack.up();
+    let path = secrets::path(&stack.root);
+    let whole = std::fs::read_to_string(&path).expect("secrets.env is there");
+    std::fs::write(&path, format!("{whole}broken\n")).expect("secrets.env can be written");
+    let ran = stack.xtask(&["down", "--volumes", "--yes"]).exits(1).says("secrets.env:");
+    let left = xtask_docker::volume_exists(&stack.inner().volume("postgres-data")).expect("Docker answers");
+    assert!(left, "the data is gone, and its administrator is still known: {}", ran.said());
+    std::fs::write(&path, whole).expect("secrets.env can be written");
+    stack.up();
+    assert_eq!(stack.people(), [("admin".to_owned(), stack.secret(ADMIN_ID))]);
 }
