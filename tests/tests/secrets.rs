@@ -9,13 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask::drivers::files;
-use xtask::secrets::{GENERATED, Secrets, ensure};
+use xtask::secrets::{GENERATED, Secrets, Volume, ensure};
 
 const TODAY: &str = "2026-11-22";
 
 /// The database's volume does not exist, or it does.
-const ABSENT: fn() -> Option<String> = || None;
-const PRESENT: fn() -> Option<String> = || Some("the volume x_postgres-data".to_owned());
+const ABSENT: fn() -> Option<Volume> = || None;
+const PRESENT: fn() -> Option<Volume> = || {
+    let removal = "cargo xtask down --volumes".to_owned();
+    Some(Volume { what: "the volume x_postgres-data".to_owned(), removal })
+};
 
 #[test]
 fn what_is_missing_is_made_of_letters_and_digits_and_for_the_owner_only() {

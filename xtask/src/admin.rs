@@ -12,7 +12,6 @@ use serde_json::json;
 use crate::certs;
 use crate::drivers::https;
 use crate::drivers::mmctl::mmctl;
-use crate::error::hinted;
 use crate::secrets::{self, ADMIN_FIRST_PASSWORD, ADMIN_ID, ADMIN_PASSWORD, Secrets};
 use crate::stack::Stack;
 
@@ -52,6 +51,20 @@ impl std::fmt::Display for Stranger {
 
 impl std::error::Error for Stranger {}
 
+/// The database is another one than that for which the administrator was made.
+#[derive(Debug)]
+pub struct Replaced {
+    id: String,
+}
+
+impl std::fmt::Display for Replaced {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "secrets.env knows the administrator ({ADMIN_ID}={}), and this database does not", self.id)
+    }
+}
+
+impl std::error::Error for Replaced {}
+
 /// Makes the administrator on a fresh database, finishes an interrupted run, or recognises the account by its id, whatever
 /// its name and password are by now.
 ///
@@ -59,7 +72,7 @@ impl std::error::Error for Stranger {}
 /// only. The throw-away one is noted in secrets.env before, so that an interrupted run can prove whose account it is.
 ///
 /// # Errors
-/// [`Stranger`] when an account is there that was not made here.
+/// [`Stranger`] when an account is there that was not made here, [`Replaced`] when the one that was made here is not.
 pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Result<Outcome> {
     let container = stack.container("mattermost");
     let people = people(stack)?;
@@ -67,13 +80,7 @@ pub fn ensure(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Resu
         if people.iter().any(|user| user.id == id) {
             return Ok(Outcome::Known);
         }
-        return Err(hinted(
-            anyhow::anyhow!("secrets.env knows the administrator {id}, and this database does not"),
-            format!(
-                "the database is another one than before: restore the right one, or remove the line {ADMIN_ID} from {}",
-                secrets::path(&stack.root).display()
-            ),
-        ));
+        bail!(Replaced { id: id.to_owned() });
     }
     let path = secrets::path(&stack.root);
     let name = stack.settings.administrator.name.as_str();

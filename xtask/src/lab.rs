@@ -86,6 +86,16 @@ pub fn write_override(stack: &Stack, images: &Images) -> anyhow::Result<()> {
     files::write(&stack.lab_override(), text.as_bytes(), 0o644)
 }
 
+/// Makes the stack one of the pinned images again.
+pub fn remove_override(stack: &Stack) -> anyhow::Result<()> {
+    match std::fs::remove_file(stack.lab_override()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", stack.lab_override().display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Debian's packages of this suite: PostgreSQL 17 and coturn 4.6 are in it.
 const SUITE: &str = "trixie";
 const BUILD_LIMIT: Duration = Duration::from_secs(900);

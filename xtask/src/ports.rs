@@ -59,6 +59,10 @@ pub struct Taken {
 /// The needed ports that are held by anything but the stack's own containers.
 pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
     let sockets = listening();
+    // One of ours that is just (re)starting may have published its port after the containers were listed.
+    let starting = containers.iter().any(|container| {
+        container.project == settings.name && matches!(container.state.as_str(), "created" | "restarting")
+    });
     let mut owners: Option<HashMap<u64, Process>> = None;
     let mut taken = Vec::new();
     for port in needed(settings) {
@@ -74,7 +78,7 @@ pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
                 let process = owners.get_or_insert_with(processes).get(inode);
                 let inside = process
                     .and_then(|process| containers.iter().find(|container| process.cgroup.contains(&container.id)));
-                if inside.is_none() {
+                if inside.is_none() && !starting {
                     let holder = match process {
                         Some(process) => format!("process {} ({})", process.pid, process.name),
                         None => "a process that this user may not see".to_owned(),

@@ -215,12 +215,12 @@ fn modes(stack: &Stack) -> Check {
 
 fn certificates(stack: &Stack, host: &Host) -> Check {
     const NAME: &str = "certificates";
-    let renew = format!("cargo xtask certs{}", stack.option());
+    let renew = stack.hint("cargo xtask certs");
     let mut soonest = i64::MAX;
     for leaf in certs::leaves(&stack.settings, &host.lan) {
         let (path, _) = certs::leaf_paths(&stack.root, leaf.server);
         let Ok(pem) = std::fs::read_to_string(&path) else {
-            return warn(NAME, format!("there is no {}", path.display()), format!("{renew}, or `cargo xtask up`"));
+            return warn(NAME, format!("there is no {}", path.display()), stack.hint("cargo xtask up"));
         };
         let (Ok(covered), Ok(not_after)) = (certs::sans(&pem), certs::not_after(&pem)) else {
             return fail(NAME, format!("{} is no certificate", path.display()), renew);
@@ -241,7 +241,6 @@ fn certificates(stack: &Stack, host: &Host) -> Check {
 /// Secrets that are malformed or missing, and a tracked file that somebody edited.
 fn rendered(stack: &Stack) -> Check {
     const NAME: &str = "files";
-    let option = stack.option();
     if let Err(error) = secrets::Secrets::load(&secrets::path(&stack.root)) {
         return fail(NAME, error.to_string(), "mend the line, or bring the file back from a backup");
     }
@@ -249,9 +248,9 @@ fn rendered(stack: &Stack) -> Check {
         Ok(files) => match crate::render::check(&files, &stack.root)[..] {
             [] => ok(NAME, "compose.yaml is what stack.toml says"),
             _ if stack.name != SITE && !stack.compose_folder().exists() => {
-                warn(NAME, "not rendered yet", "cargo xtask up")
+                warn(NAME, "not rendered yet", stack.hint("cargo xtask up"))
             }
-            _ => warn(NAME, "compose.yaml is not what stack.toml says", format!("cargo xtask render{option}")),
+            _ => warn(NAME, "compose.yaml is not what stack.toml says", stack.hint("cargo xtask render")),
         },
         Err(error) => fail(NAME, format!("{error:#}"), "see the message"),
     }

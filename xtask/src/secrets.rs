@@ -194,26 +194,33 @@ impl Secrets {
     }
 }
 
+/// A volume that depends on secrets: in words, and the command that removes it.
+#[derive(Debug)]
+pub struct Volume {
+    pub what: String,
+    pub removal: String,
+}
+
 /// Loads the secrets and adds the generated ones that are missing. Returns the names that were added.
 ///
-/// `volume_exists` is asked only when a secret is missing that a database volume may already depend on; `None` means
-/// that it cannot be known.
+/// `volume` is asked only when a secret is missing that a database volume may already depend on, and names that volume
+/// when it exists or may exist.
 ///
 /// # Errors
 /// When such a secret is missing and the volume exists, or may exist: a new one would lock everybody out of the data.
 pub fn ensure(
     path: &Path,
     today: &str,
-    volume_exists: impl FnOnce() -> Option<String>,
+    volume: impl FnOnce() -> Option<Volume>,
 ) -> anyhow::Result<(Secrets, Vec<&'static str>)> {
     let mut secrets = Secrets::load(path)?;
     let missing: Vec<&Generated> = GENERATED.iter().filter(|secret| secrets.get(secret.name).is_none()).collect();
     if let Some(secret) = missing.iter().find(|secret| secret.kept_in_volume)
-        && let Some(volume) = volume_exists()
+        && let Some(volume) = volume()
     {
         return Err(hinted(
-            anyhow::anyhow!("{}: {} is missing, and {volume} depends on it", path.display(), secret.name),
-            "bring the line back from a backup; or, if the data may go, run `cargo xtask down --volumes`",
+            anyhow::anyhow!("{}: {} is missing, and {} depends on it", path.display(), secret.name, volume.what),
+            format!("bring the line back from a backup; or, if the data may go, run `{}`", volume.removal),
         ));
     }
     if missing.is_empty() {

@@ -90,13 +90,12 @@ fn failure(stack: &Stack, secrets: &Secrets, containers: &[Container], said: &st
         message.push_str(&format!("\n  {}", log.trim_end().replace('\n', "\n  ")));
     }
     message.push_str(&format!("\nstill running: {running}"));
-    let option = stack.option();
     let hint = match &cause {
         Some(cause) => {
             message.push_str(&format!("\nlikely cause: {}", cause.what));
-            cause.fix.to_owned()
+            stack.hint(cause.fix)
         }
-        None => format!("`cargo xtask logs{option}` shows more, `cargo xtask doctor{option}` checks the host"),
+        None => stack.hint("`cargo xtask logs` shows more, `cargo xtask doctor` checks the host"),
     };
     hinted(anyhow::anyhow!(message), hint)
 }

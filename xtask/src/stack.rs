@@ -45,9 +45,12 @@ impl Stack {
         format!("{}-{service}-1", self.settings.name)
     }
 
-    /// The options that make a command be about this stack, for commands that are shown to the user.
-    pub fn option(&self) -> String {
-        if self.name == SITE { String::new() } else { format!(" --stack {}", self.name) }
+    /// A text in which every `cargo xtask` is about this stack.
+    pub fn hint(&self, text: &str) -> String {
+        if self.name == SITE {
+            return text.to_owned();
+        }
+        text.replace("cargo xtask ", &format!("cargo xtask --stack {} ", self.name))
     }
 }
 

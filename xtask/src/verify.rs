@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
-use crate::drivers::turn::{self, Refused, Transport};
+use crate::drivers::turn::{self, Credentials, Refused, Session, Transport};
 use crate::drivers::{docker, https};
 use crate::error::hinted;
 use crate::host::Host;
@@ -101,6 +101,18 @@ fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
     }
 }
 
+/// Asks up to three times, each from another port: one request of a hundred over UDP is never answered by a busy coturn.
+fn allocate(server: SocketAddr, transport: Transport, credentials: &Credentials) -> anyhow::Result<Session> {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let mut attempt = 1;
+    loop {
+        match turn::allocate(server, transport, credentials, LIMIT) {
+            Err(error) if attempt < 3 && !error.is::<Refused>() => attempt += 1,
+            result => return result,
+        }
+    }
+}
+
 /// An allocation over UDP and over TCP with credentials as Mattermost mints them, a channel to the call media port, and
 /// a refusal for somebody who does not know the secret.
 fn turn_relays_for_us_only(stack: &Stack, host: &Host, turn_secret: &str) -> anyhow::Result<String> {
@@ -111,7 +123,7 @@ fn turn_relays_for_us_only(stack: &Stack, host: &Host, turn_secret: &str) -> any
     let good = turn::credentials(turn_secret, "xtask", expiry)?;
     for transport in [Transport::Udp, Transport::Tcp] {
         let what = || format!("TURN over {transport}");
-        let mut session = turn::allocate(server, transport, &good, LIMIT).with_context(what)?;
+        let mut session = allocate(server, transport, &good).with_context(what)?;
         if session.relayed().ip() != IpAddr::V4(host.lan_ip()) {
             bail!("TURN relays at {}, which is not the LAN address {}", session.relayed(), host.lan_ip());
         }
@@ -121,7 +133,7 @@ fn turn_relays_for_us_only(stack: &Stack, host: &Host, turn_secret: &str) -> any
         }
     }
     let bad = turn::credentials("not-the-secret", "xtask", expiry)?;
-    match turn::allocate(server, Transport::Udp, &bad, LIMIT) {
+    match allocate(server, Transport::Udp, &bad) {
         Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 401) => {}
         Err(error) => return Err(error.context("TURN with a wrong secret")),
         Ok(_) => bail!("TURN relays for somebody who does not know the secret"),

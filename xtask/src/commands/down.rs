@@ -40,6 +40,8 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     }
     let _lock = files::lock(&stack.root.join("env"), "down")?;
     interrupt::listen()?;
+    // What cannot be forgotten afterwards must not be removed first.
+    let known = if args.volumes { Some(Secrets::load(&secrets::path(&stack.root))?) } else { None };
     // Compose wants the variables of .env even to remove things; a stack whose .env is gone can still be removed by name.
     let mut arguments = vec!["--project-name", name, "down", "--remove-orphans", "--timeout", "60"];
     if args.volumes {
@@ -62,11 +64,11 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
         ));
     }
     remove_network(stack)?;
-    if args.volumes {
-        forget(stack)?;
+    if let Some(secrets) = known {
+        forget(stack, secrets)?;
         println!("{name} is down, and its data is gone.");
     } else {
-        println!("{name} is down. Its data is kept: `cargo xtask up` brings it back.");
+        println!("{}", stack.hint(&format!("{name} is down. Its data is kept: `cargo xtask up` brings it back.")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,13 +90,11 @@ fn remove_network(stack: &Stack) -> anyhow::Result<()> {
 }
 
 /// What only the removed volumes knew is no longer true.
-fn forget(stack: &Stack) -> anyhow::Result<()> {
-    let path = secrets::path(&stack.root);
-    let mut secrets = Secrets::load(&path)?;
+fn forget(stack: &Stack, mut secrets: Secrets) -> anyhow::Result<()> {
     if secrets.get(ADMIN_ID).is_some() || secrets.get(ADMIN_FIRST_PASSWORD).is_some() {
         secrets.remove(ADMIN_ID);
         secrets.remove(ADMIN_FIRST_PASSWORD);
-        secrets.save(&path)?;
+        secrets.save(&secrets::path(&stack.root))?;
     }
     Ok(())
 }

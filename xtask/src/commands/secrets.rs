@@ -41,7 +41,7 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
             Some(value) => println!("{value}"),
             None => {
                 let error = anyhow::anyhow!("{} has no {name}", path.display());
-                return Err(hinted(error, format!("`cargo xtask secrets{}` lists the names", stack.option())));
+                return Err(hinted(error, stack.hint("`cargo xtask secrets` lists the names")));
             }
         },
     }

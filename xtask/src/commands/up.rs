@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::ValueEnum;
 
-use crate::admin::{self, Outcome, Stranger};
+use crate::admin::{self, Outcome, Replaced, Stranger};
 use crate::drivers::docker::{self, Container};
 use crate::drivers::terminal::{say, waiting};
 use crate::drivers::{engine, files, interrupt};
 use crate::error::hinted;
 use crate::host::{self, Host};
-use crate::secrets::{self, Secrets};
+use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
 use crate::{certs, images, lab, preflight, render, servers, verify};
 
@@ -23,9 +23,9 @@ use crate::{certs, images, lab, preflight, render, servers, verify};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask up --images auto --yes")]
 pub struct Args {
-    /// Where images come from. A loaded image is never pulled again.
-    #[arg(long, value_enum, default_value_t = Source::Registry)]
-    images: Source,
+    /// Where images come from; a loaded one is never pulled again. Without it: `registry`, or what the stack runs already.
+    #[arg(long, value_enum)]
+    images: Option<Source>,
 
     /// Agree to the commands that install and start a Docker engine, without being asked.
     #[arg(long)]
@@ -65,31 +65,44 @@ pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The stack and whether it runs the lab's images. The lab's stack is never the site's.
-fn choose(source: Source, name: Option<&str>, containers: &[Container]) -> anyhow::Result<(Stack, bool)> {
-    let lab = match source {
-        Source::Registry => false,
-        Source::Lab => true,
-        // What is set up stays what it is: an answer of the registry must not move people from one stack to another.
-        Source::Auto => match (name, super::set_up(containers)?.as_slice()) {
-            (None, [SITE]) => false,
-            (None, [LAB]) => true,
-            _ => !images::within_reach(&images::pinned()?)?,
-        },
+/// The stack and whether it runs the lab's images. The lab's stack is never the site's, and what is set up stays what it
+/// is: an answer of a registry must not move people from one to the other.
+fn choose(source: Option<Source>, name: Option<&str>, containers: &[Container]) -> anyhow::Result<(Stack, bool)> {
+    let Some(name) = name else {
+        let lab = match source {
+            None | Some(Source::Registry) => false,
+            Some(Source::Lab) => true,
+            Some(Source::Auto) => match super::set_up(containers)?.as_slice() {
+                [SITE] => false,
+                [LAB] => true,
+                _ => !images::within_reach(&images::pinned()?)?,
+            },
+        };
+        return Ok((stack::open(if lab { LAB } else { SITE })?, lab));
     };
-    let stack = stack::open(name.unwrap_or(if lab { LAB } else { SITE }))?;
-    if lab && stack.name == SITE {
-        return Err(hinted(
-            anyhow::anyhow!("the site's stack never runs the lab's images"),
-            "leave --stack out: the lab has a stack of its own",
-        ));
-    }
-    if !lab && stack.name == LAB {
-        return Err(hinted(
-            anyhow::anyhow!("the stack `lab` runs the lab's images only"),
-            "add --images lab, or leave --stack out for the site's stack",
-        ));
-    }
+    let stack = stack::open(name)?;
+    let fixed = match name {
+        SITE => Some(false),
+        LAB => Some(true),
+        _ if servers::own(containers, &stack).is_empty() => None,
+        _ => Some(stack.is_lab()),
+    };
+    let lab = match (source, fixed) {
+        (None | Some(Source::Auto), Some(lab)) => lab,
+        (None | Some(Source::Registry), None) => false,
+        (Some(Source::Lab), None) => true,
+        (Some(Source::Auto), None) => !images::within_reach(&images::pinned()?)?,
+        (Some(Source::Registry), Some(false)) => false,
+        (Some(Source::Lab), Some(true)) => true,
+        (Some(Source::Lab), Some(false)) => {
+            let error = anyhow::anyhow!("the stack {name} never runs the lab's images");
+            return Err(hinted(error, "leave --stack out: the lab has a stack of its own"));
+        }
+        (Some(Source::Registry), Some(true)) => {
+            let error = anyhow::anyhow!("the stack {name} runs the lab's images");
+            return Err(hinted(error, "leave --stack out for the site's stack"));
+        }
+    };
     Ok((stack, lab))
 }
 
@@ -119,8 +132,9 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
     let _lock = files::lock(&stack.root.join("env"), "up")?;
     interrupt::check()?;
     let changes = prepare(stack, &host)?;
-    if let Some(images) = &lab_images {
-        lab::write_override(stack, images)?;
+    match &lab_images {
+        Some(images) => lab::write_override(stack, images)?,
+        None => lab::remove_override(stack)?,
     }
     for change in &changes.lines {
         say(change);
@@ -145,9 +159,20 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
             (admin::ensure(stack, &mut secrets, &today), joined(verified), joined(started))
         })
     });
+    // Without an administrator of ours, whoever registers first is one: nothing is left running then.
     let administrator = match administrator {
         Ok(outcome) => outcome,
-        Err(error) if error.is::<Stranger>() => return Err(stop_for_stranger(stack, error)),
+        Err(error) if error.is::<Stranger>() => {
+            let fix = "find out who it was; then `cargo xtask down --volumes` and `cargo xtask up`, off the network if need be";
+            return Err(stop(stack, error, fix));
+        }
+        Err(error) if error.is::<Replaced>() => {
+            let fix = "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`";
+            return Err(stop(stack, error, fix));
+        }
+        Err(error) if secrets.get(secrets::ADMIN_ID).is_none() => {
+            return Err(stop(stack, error, "`cargo xtask up` tries again"));
+        }
         Err(error) => return Err(error),
     };
     let verified = verified?;
@@ -189,36 +214,40 @@ pub(super) fn prepare(stack: &Stack, host: &Host) -> anyhow::Result<Changes> {
 }
 
 /// The database's volume, in words, when it exists or when nobody can say that it does not.
-pub(super) fn database_volume(stack: &Stack) -> Option<String> {
+pub(super) fn database_volume(stack: &Stack) -> Option<Volume> {
     let volume = stack.volume("postgres-data");
-    match docker::volume_exists(&volume) {
+    let what = match docker::volume_exists(&volume) {
         Ok(true) => Some(format!("the volume {volume}")),
         Ok(false) => None,
         // Without an engine, a stack that has never been rendered has no volume that depends on anything.
         Err(_) if !stack.compose_folder().join(".env").exists() => None,
         Err(_) => Some(format!("the volume {volume}, if it exists (Docker does not answer),")),
-    }
+    };
+    what.map(|what| Volume { what, removal: stack.hint("cargo xtask down --volumes") })
 }
 
-/// Whoever was faster may be administrator of everything: nothing goes on.
-fn stop_for_stranger(stack: &Stack, error: anyhow::Error) -> anyhow::Error {
+/// Stops every server because it is not safe to leave them running.
+fn stop(stack: &Stack, error: anyhow::Error, fix: &str) -> anyhow::Error {
     let stopped = docker::compose(&stack.compose_folder(), &["stop"], b"", Duration::from_secs(120));
     let state = match stopped {
         Ok(answer) if answer.success => "the stack was stopped",
         _ => "and the stack could NOT be stopped: do it by hand, `docker compose stop`",
     };
-    let option = stack.option();
-    hinted(
-        anyhow::anyhow!("{error}; {state}"),
-        format!(
-            "find out who it was; then `cargo xtask down --volumes{option}` and `cargo xtask up`, off the network if need be"
-        ),
-    )
+    hinted(anyhow::anyhow!("{error}; {state}"), stack.hint(fix))
 }
 
 fn interrupted(stack: &Stack) -> anyhow::Error {
     // What Docker has begun to start still comes up for a moment.
     std::thread::sleep(Duration::from_secs(1));
+    let mut open = String::new();
+    let has_administrator =
+        Secrets::load(&secrets::path(&stack.root)).is_ok_and(|secrets| secrets.get(secrets::ADMIN_ID).is_some());
+    let mattermost = stack.container("mattermost");
+    if !has_administrator && docker::docker(&["stop", &mattermost]).is_ok() {
+        open.push_str(
+            "; mattermost was stopped: it has no administrator yet, and whoever registers first would be one",
+        );
+    }
     let containers = docker::containers(Some(&stack.settings.name)).unwrap_or_default();
     let running: Vec<&str> = containers
         .iter()
@@ -227,10 +256,9 @@ fn interrupted(stack: &Stack) -> anyhow::Error {
         .collect();
     let running =
         if running.is_empty() { "nothing is running".to_owned() } else { format!("running: {}", running.join(", ")) };
-    let option = stack.option();
     hinted(
-        anyhow::anyhow!("interrupted; {running}, and no file is half-written"),
-        format!("`cargo xtask up` goes on where this stopped, `cargo xtask down{option}` stops everything"),
+        anyhow::anyhow!("interrupted; {running}, and no file is half-written{open}"),
+        stack.hint("`cargo xtask up` goes on where this stopped, `cargo xtask down` stops everything"),
     )
 }
 
@@ -238,7 +266,6 @@ fn interrupted(stack: &Stack) -> anyhow::Error {
 fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::Result<()> {
     let settings = &stack.settings;
     let port = settings.ports.mattermost;
-    let option = stack.option();
     let addresses: Vec<String> = host.lan.iter().map(|lan| format!("https://{}:{port}", lan.address)).collect();
     let ca = certs::ca_path(&stack.root);
     if stack.is_lab() {
@@ -248,11 +275,8 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::
     println!("  By address     {}", addresses.join("  "));
     println!("  By name        {}", settings.site_url());
     println!("                 needs this line in /etc/hosts: {} {}", host.lan_ip(), settings.mattermost_host());
-    println!(
-        "  Administrator  {}; password: cargo xtask secrets show {}{option}",
-        settings.administrator.name,
-        secrets::ADMIN_PASSWORD
-    );
+    let password = stack.hint("cargo xtask secrets show ADMIN_PASSWORD");
+    println!("  Administrator  {}; password: {password}", settings.administrator.name);
     println!("  CA             {}", ca.display());
     println!("                 SHA-256 {}", certs::fingerprint(ca_pem)?);
     println!(
@@ -261,8 +285,8 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::
         turn = settings.ports.turn
     );
     println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
-    println!("      cargo xtask status{option}   what runs");
-    println!("      cargo xtask down{option}     stop it; the data stays");
+    println!("      {}   what runs", stack.hint("cargo xtask status"));
+    println!("      {}     stop it; the data stays", stack.hint("cargo xtask down"));
     if !stack.settings.teams.is_empty() {
         println!("note: the teams in stack.toml are checked, and not made yet: `cargo xtask wire` is a later release");
     }
