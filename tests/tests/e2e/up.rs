@@ -27,7 +27,7 @@ fn up_makes_everything_from_nothing_and_then_nothing_more() {
         &format!("https://{address}"),
         &stack.inner().settings.site_url(),
         &format!("needs this line in /etc/hosts: {} mattermost.cicd.local", address.ip()),
-        "admin; password: cargo xtask secrets show ADMIN_PASSWORD --stack e2e-up",
+        "admin; password: cargo xtask --stack e2e-up secrets show ADMIN_PASSWORD",
         &xtask::certs::ca_path(&stack.root).display().to_string(),
         &xtask::certs::fingerprint(&stack.ca()).expect("a fingerprint"),
     ] {
