@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use xtask::drivers::docker::Container;
 use xtask::drivers::https::{self, Site};
+use xtask::drivers::process::of_this_package;
 use xtask::images::Images;
 use xtask::secrets::Secrets;
 
@@ -293,6 +294,9 @@ fn xtask() -> &'static Path {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let mut command = Command::new(cargo);
         command.args(["build", "--locked", "--quiet", "--package", "xtask"]).current_dir(checkout());
+        for name in of_this_package() {
+            command.env_remove(name);
+        }
         run(&mut command, "", Duration::from_secs(900)).exits(0);
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
         target.join("debug/xtask")

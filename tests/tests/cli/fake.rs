@@ -159,6 +159,9 @@ pub fn binary() -> &'static Path {
         let mut command = Command::new(env!("CARGO"));
         command.args(["build", "--quiet", "--locked", "--package", "xtask", "--target-dir"]);
         command.arg(profile.parent().expect("a profile's folder lies in target"));
+        for name in xtask::drivers::process::of_this_package() {
+            command.env_remove(name);
+        }
         if profile.ends_with("release") {
             command.arg("--release");
         }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
-use crate::drivers::engine;
 use crate::drivers::terminal::say;
+use crate::drivers::{engine, process};
 use crate::stack;
 
 /// Boot whole stacks in Docker and use them as clients do.
@@ -45,23 +45,20 @@ pub fn e2e(args: E2e) -> anyhow::Result<ExitCode> {
 pub fn ci(args: Ci) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let sh = shell()?;
-    let cargo = cargo();
     engine::ensure(engine::probe()?, args.yes)?;
-    cmd!(sh, "{cargo} fmt --all --check").run().context("run `cargo fmt --all`")?;
-    cmd!(sh, "{cargo} clippy --locked --workspace --all-targets -- -D warnings").run()?;
-    cmd!(sh, "{cargo} test --locked --workspace").run()?;
-    cmd!(sh, "{cargo} xtask render --check").run()?;
+    cargo(&sh, "fmt --all --check").context("run `cargo fmt --all`")?;
+    cargo(&sh, "clippy --locked --workspace --all-targets -- -D warnings")?;
+    cargo(&sh, "test --locked --workspace")?;
+    cargo(&sh, "xtask render --check")?;
     run_e2e(&sh, None)?;
     say(&format!("Everything passed in {} s.", start.elapsed().as_secs()));
     Ok(ExitCode::SUCCESS)
 }
 
 fn run_e2e(sh: &Shell, filter: Option<&str>) -> anyhow::Result<()> {
-    let cargo = cargo();
     // Every test boots containers; side by side they would compete for two cores and time out.
-    cmd!(sh, "{cargo} test --locked --package command-center-tests --test e2e -- --test-threads=1 {filter...}")
-        .run()?;
-    Ok(())
+    const TEST: &str = "test --locked --package command-center-tests --test e2e -- --test-threads=1";
+    cargo(sh, &format!("{TEST} {}", filter.unwrap_or_default()))
 }
 
 fn shell() -> anyhow::Result<Shell> {
@@ -70,6 +67,11 @@ fn shell() -> anyhow::Result<Shell> {
     Ok(sh)
 }
 
-fn cargo() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+fn cargo(sh: &Shell, arguments: &str) -> anyhow::Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let arguments = arguments.split_whitespace();
+    let command =
+        process::of_this_package().fold(cmd!(sh, "{cargo} {arguments...}"), |command, name| command.env_remove(name));
+    command.run()?;
+    Ok(())
 }

@@ -106,10 +106,17 @@ pub fn stream(folder: &Path, argv: &[&str], limit: Duration, mut line: impl FnMu
 fn expression(folder: &Path, argv: &[&str]) -> duct::Expression {
     let arguments: Vec<OsString> = argv[1..].iter().map(OsString::from).collect();
     let mut expression = duct::cmd(argv[0], arguments).dir(folder);
-    for name in OVERRIDES {
+    for name in OVERRIDES.iter().map(|name| (*name).to_owned()).chain(of_this_package()) {
         expression = expression.env_remove(name);
     }
     expression
+}
+
+/// Variables that `cargo run` and `cargo test` set for one package. A cargo below them must not inherit these: build
+/// scripts watch them, and would compile their crates again at every change between the two.
+pub fn of_this_package() -> impl Iterator<Item = String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
 }
 
 /// Whether a program of this name is on PATH.
