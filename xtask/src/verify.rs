@@ -121,22 +121,31 @@ fn turn_relays_for_us_only(stack: &Stack, host: &Host, turn_secret: &str) -> any
     let media = SocketAddr::from((host.lan_ip(), stack.settings.ports.calls));
     let expiry = OffsetDateTime::now_utc().unix_timestamp() + 60;
     let good = turn::credentials(turn_secret, "xtask", expiry)?;
-    for transport in [Transport::Udp, Transport::Tcp] {
-        let what = || format!("TURN over {transport}");
-        let mut session = allocate(server, transport, &good).with_context(what)?;
+    let bad = turn::credentials("not-the-secret", "xtask", expiry)?;
+    let relays = |transport: Transport| -> anyhow::Result<()> {
+        let mut session = allocate(server, transport, &good)?;
         if session.relayed().ip() != IpAddr::V4(host.lan_ip()) {
-            bail!("TURN relays at {}, which is not the LAN address {}", session.relayed(), host.lan_ip());
+            bail!("it relays at {}, which is not the LAN address {}", session.relayed(), host.lan_ip());
         }
         // coturn does not relay to loopback, whatever it is told; on a host without a network there is no peer to ask for.
         if !host.is_loopback_only() {
-            session.bind(media, LIMIT).with_context(what)?;
+            session.bind(media, LIMIT)?;
         }
-    }
-    let bad = turn::credentials("not-the-secret", "xtask", expiry)?;
-    match allocate(server, Transport::Udp, &bad) {
-        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 401) => {}
-        Err(error) => return Err(error.context("TURN with a wrong secret")),
-        Ok(_) => bail!("TURN relays for somebody who does not know the secret"),
-    }
+        Ok(())
+    };
+    let refuses = || match allocate(server, Transport::Udp, &bad) {
+        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 401) => Ok(()),
+        Err(error) => Err(error.context("with a wrong secret")),
+        Ok(_) => bail!("it relays for somebody who does not know the secret"),
+    };
+    std::thread::scope(|scope| {
+        let udp = scope.spawn(|| relays(Transport::Udp));
+        let tcp = scope.spawn(|| relays(Transport::Tcp));
+        let refused = scope.spawn(refuses);
+        for (what, proof) in [("TURN over udp", udp), ("TURN over tcp", tcp), ("TURN", refused)] {
+            proof.join().unwrap_or_else(|_| bail!("a proof panicked")).context(what)?;
+        }
+        anyhow::Ok(())
+    })?;
     Ok("TURN allocates over UDP and TCP, reaches the call media port, and refuses a wrong secret".to_owned())
 }

@@ -45,24 +45,32 @@ enum Source {
 pub fn run(args: Args, name: Option<&str>) -> anyhow::Result<ExitCode> {
     // Wrong settings are said before anything is asked or installed.
     stack::open(name.unwrap_or(SITE))?;
-    // Docker's answers take a tenth of a second each, so questions that do not need each other are asked side by side.
-    let (probed, containers) = std::thread::scope(|scope| {
-        let containers = scope.spawn(|| docker::containers(None));
-        (engine::probe(), joined(containers))
-    });
-    let probed = probed?;
-    let containers = if probed.is_ok() { containers } else { Ok(Vec::new()) };
-    let engine = engine::ensure(probed, args.yes)?;
-    let containers = containers?;
+    let (versions, containers) = engine_and_containers(args.yes)?;
     // From here on: a question that is asked above ends with Ctrl-C as every program does.
     interrupt::listen()?;
     let (stack, use_lab) = choose(args.images, name, &containers)?;
-    let result = bring_up(&stack, use_lab, &engine, &containers);
+    let result = bring_up(&stack, use_lab, &versions, &containers);
     if interrupt::interrupted() {
         return Err(interrupted(&stack));
     }
     result?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A working engine, in words, and the containers on it.
+fn engine_and_containers(yes: bool) -> anyhow::Result<(String, Vec<Container>)> {
+    // Docker's answers take a tenth of a second each, so questions that do not need each other are asked side by side.
+    let (engine, containers) = std::thread::scope(|scope| {
+        let containers = scope.spawn(|| docker::containers(None));
+        (engine::probe_engine(), joined(containers))
+    });
+    if let (Ok(Ok(engine)), Ok(containers)) = (&engine, &containers)
+        && containers.iter().any(|container| container.ours && container.state == "running")
+    {
+        return Ok((format!("Docker Engine {engine}"), containers.clone()));
+    }
+    let engine = engine::ensure(engine::probe()?, yes)?;
+    Ok((format!("Docker Engine {}, Compose {}", engine.engine, engine.compose), docker::containers(None)?))
 }
 
 /// The stack and whether it runs the lab's images. The lab's stack is never the site's, and what is set up stays what it
@@ -106,11 +114,11 @@ fn choose(source: Option<Source>, name: Option<&str>, containers: &[Container]) 
     Ok((stack, lab))
 }
 
-fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &[Container]) -> anyhow::Result<()> {
+fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Container]) -> anyhow::Result<()> {
     if use_lab {
         say(lab::WARNING);
     }
-    say(&format!("Docker Engine {}, Compose {}; stack {}", engine.engine, engine.compose, stack.settings.name));
+    say(&format!("{versions}; stack {}", stack.settings.name));
     let host = host::detect(&stack.settings)?;
     if host.is_loopback_only() {
         say("warning: this host has no LAN address; the command center will be reachable from here only");
@@ -123,6 +131,13 @@ fn bring_up(stack: &Stack, use_lab: bool, engine: &engine::Engine, containers: &
         (joined(existing), missing)
     });
     let (existing, missing) = (existing?, missing?);
+    let folder = stack.compose_folder();
+    if let Some(other) = servers::own(containers, stack).into_iter().find(|container| container.folder != folder) {
+        return Err(hinted(
+            anyhow::anyhow!("{} is set up from another folder: {}", stack.settings.name, other.folder.display()),
+            "use that checkout, or give this one another name, ports and network in stack.toml",
+        ));
+    }
     if let Some(check) = preflight::before_writing(stack, containers, existing.as_ref()).into_iter().next() {
         return Err(hinted(anyhow::anyhow!(check.finding), check.fix));
     }

@@ -29,23 +29,34 @@ pub enum Unusable {
     Unsuitable { what: String, fix: String },
 }
 
-/// Asks the engine for its version and judges it.
+/// Asks the engine and Compose for their versions and judges them.
 pub fn probe() -> anyhow::Result<Result<Engine, Unusable>> {
-    let unsuitable = |what: String, fix: &str| Ok(Err(Unusable::Unsuitable { what, fix: fix.to_owned() }));
     if !process::on_path("docker") {
         return Ok(Err(Unusable::NotInstalled));
     }
     // The two programs take their time to start, so they start side by side.
-    let (compose, server) = std::thread::scope(|scope| {
+    let (compose, engine) = std::thread::scope(|scope| {
         let compose = scope.spawn(|| docker::try_docker(&["compose", "version", "--short"]));
-        let server = docker::try_docker(&["version", "--format", "{{json .Server}}"]);
-        (compose.join().unwrap_or_else(|_| bail!("asking Compose panicked")), server)
+        let engine = probe_engine();
+        (compose.join().unwrap_or_else(|_| bail!("asking Compose panicked")), engine)
     });
-    let (compose, answer) = (compose?, server?);
+    let (compose, engine) = (compose?, engine?);
     if !compose.success {
         return Ok(Err(Unusable::NotInstalled));
     }
     let compose = compose.stdout.trim().trim_start_matches('v').to_owned();
+    if engine.is_ok() && at_least(&compose, (2, 24)).is_some_and(|enough| !enough) {
+        return unsuitable(format!("Docker Compose {compose} is too old"), "install 2.24 or later");
+    }
+    Ok(engine.map(|engine| Engine { engine, compose }))
+}
+
+/// The engine's version alone. Asking Compose takes longest of all, and needs no answer where a stack of ours runs already.
+pub fn probe_engine() -> anyhow::Result<Result<String, Unusable>> {
+    if !process::on_path("docker") {
+        return Ok(Err(Unusable::NotInstalled));
+    }
+    let answer = docker::try_docker(&["version", "--format", "{{json .Server}}"])?;
     let server: Value = serde_json::from_str(&answer.stdout).unwrap_or_default();
     let Some(engine) = server["Version"].as_str().filter(|_| answer.success) else {
         let complaint = answer.complaint();
@@ -62,9 +73,6 @@ pub fn probe() -> anyhow::Result<Result<Engine, Unusable>> {
     if at_least(engine, (25, 0)).is_some_and(|enough| !enough) {
         return unsuitable(format!("Docker Engine {engine} is too old"), "install 25.0 or later");
     }
-    if at_least(&compose, (2, 24)).is_some_and(|enough| !enough) {
-        return unsuitable(format!("Docker Compose {compose} is too old"), "install 2.24 or later");
-    }
     if server["Platform"]["Name"].as_str().is_some_and(|platform| platform.contains("Docker Desktop")) {
         let fix = "use Docker Engine on a Linux host: Desktop's containers cannot listen on the host's addresses, so TURN cannot work";
         return unsuitable("this is Docker Desktop".to_owned(), fix);
@@ -73,7 +81,11 @@ pub fn probe() -> anyhow::Result<Result<Engine, Unusable>> {
         let fix = "use a rootful engine: rootless networking hides the addresses that calls need";
         return unsuitable("this engine is rootless".to_owned(), fix);
     }
-    Ok(Ok(Engine { engine: engine.to_owned(), compose }))
+    Ok(Ok(engine.to_owned()))
+}
+
+fn unsuitable<T>(what: String, fix: &str) -> anyhow::Result<Result<T, Unusable>> {
+    Ok(Err(Unusable::Unsuitable { what, fix: fix.to_owned() }))
 }
 
 /// A working engine, installed and started first when that is wanted. `probed` is what [`probe`] said.
