@@ -159,7 +159,12 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
     let before = servers::own(containers, stack);
-    servers::start(stack, &before, &changes.secrets)?;
+    if let Err(error) = servers::start(stack, &before, &changes.secrets) {
+        if !interrupt::interrupted() && close_registration(stack) {
+            say(REGISTRATION_CLOSED);
+        }
+        return Err(error);
+    }
 
     interrupt::check()?;
     let mut secrets = changes.secrets;
@@ -241,6 +246,22 @@ pub(super) fn database_volume(stack: &Stack) -> Option<Volume> {
     what.map(|what| Volume { what, removal: stack.hint("cargo xtask down --volumes") })
 }
 
+const REGISTRATION_CLOSED: &str =
+    "mattermost was stopped: it has no administrator yet, and whoever registers first would be one";
+
+/// Stops Mattermost when it is up without an administrator of ours. Says whether it did.
+fn close_registration(stack: &Stack) -> bool {
+    let secrets = Secrets::load(&secrets::path(&stack.root));
+    if secrets.is_ok_and(|secrets| secrets.get(secrets::ADMIN_ID).is_some()) {
+        return false;
+    }
+    let containers = docker::containers(Some(&stack.settings.name)).unwrap_or_default();
+    let is_up = |container: &&Container| {
+        container.service == "mattermost" && matches!(container.state.as_str(), "running" | "restarting")
+    };
+    containers.iter().find(is_up).is_some_and(|container| docker::docker(&["stop", &container.name]).is_ok())
+}
+
 /// Stops every server because it is not safe to leave them running.
 fn stop(stack: &Stack, error: anyhow::Error, fix: &str) -> anyhow::Error {
     let stopped = docker::compose(&stack.compose_folder(), &["stop"], b"", Duration::from_secs(120));
@@ -254,15 +275,7 @@ fn stop(stack: &Stack, error: anyhow::Error, fix: &str) -> anyhow::Error {
 fn interrupted(stack: &Stack) -> anyhow::Error {
     // What Docker has begun to start still comes up for a moment.
     std::thread::sleep(Duration::from_secs(1));
-    let mut open = String::new();
-    let has_administrator =
-        Secrets::load(&secrets::path(&stack.root)).is_ok_and(|secrets| secrets.get(secrets::ADMIN_ID).is_some());
-    let mattermost = stack.container("mattermost");
-    if !has_administrator && docker::docker(&["stop", &mattermost]).is_ok() {
-        open.push_str(
-            "; mattermost was stopped: it has no administrator yet, and whoever registers first would be one",
-        );
-    }
+    let closed = if close_registration(stack) { format!("; {REGISTRATION_CLOSED}") } else { String::new() };
     let containers = docker::containers(Some(&stack.settings.name)).unwrap_or_default();
     let running: Vec<&str> = containers
         .iter()
@@ -272,7 +285,7 @@ fn interrupted(stack: &Stack) -> anyhow::Error {
     let running =
         if running.is_empty() { "nothing is running".to_owned() } else { format!("running: {}", running.join(", ")) };
     hinted(
-        anyhow::anyhow!("interrupted; {running}, and no file is half-written{open}"),
+        anyhow::anyhow!("interrupted; {running}, and no file is half-written{closed}"),
         stack.hint("`cargo xtask up` goes on where this stopped, `cargo xtask down` stops everything"),
     )
 }
