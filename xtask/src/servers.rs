@@ -17,6 +17,11 @@ use crate::stack::Stack;
 /// # Errors
 /// Naming the service that failed, its last words without the secrets, the likely cause, and what still runs.
 pub fn start(stack: &Stack, before: &[Container], secrets: &Secrets) -> anyhow::Result<()> {
+    start_services(stack, before, secrets, &[])
+}
+
+/// The same for some services and those that they depend on.
+pub fn start_services(stack: &Stack, before: &[Container], secrets: &Secrets, services: &[&str]) -> anyhow::Result<()> {
     const LIMIT: Duration = Duration::from_secs(300);
     // Compose would take one that waits for its next restart for a failure, and not try again.
     for container in before.iter().filter(|container| matches!(container.state.as_str(), "restarting" | "dead")) {
@@ -26,7 +31,9 @@ pub fn start(stack: &Stack, before: &[Container], secrets: &Secrets) -> anyhow::
     let mut said = String::new();
     let started = Instant::now();
     let limit = LIMIT.as_secs().to_string();
-    let arguments = ["up", "--detach", "--wait", "--wait-timeout", &limit, "--pull", "never", "--remove-orphans"];
+    let mut arguments =
+        vec!["up", "--detach", "--wait", "--wait-timeout", &limit, "--pull", "never", "--remove-orphans"];
+    arguments.extend(services);
     let success = waiting("starting the servers and waiting until they are healthy", || {
         docker::compose_stream(&folder, &arguments, LIMIT + Duration::from_secs(60), |line| {
             said.push_str(line);

@@ -159,7 +159,10 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
     let before = servers::own(containers, stack);
-    if let Err(error) = servers::start(stack, &before, &changes.secrets) {
+    // On a fresh database the first account must be ours, so it does not wait for coturn.
+    let is_fresh = changes.secrets.get(secrets::ADMIN_ID).is_none();
+    let first: &[&str] = if is_fresh { &["mattermost"] } else { &[] };
+    if let Err(error) = servers::start_services(stack, &before, &changes.secrets, first) {
         if !interrupt::interrupted() && close_registration(stack) {
             say(REGISTRATION_CLOSED);
         }
@@ -171,14 +174,7 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     let turn_secret = secrets.require(secrets::TURN_SECRET)?.to_owned();
     let today = super::today()?;
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
-    // The proofs need no account, so they run while the first one is made.
-    let (administrator, verified, started) = waiting("using every server once", || {
-        std::thread::scope(|scope| {
-            let verified = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
-            let started = scope.spawn(|| servers::started_since(stack, &before));
-            (admin::ensure(stack, &mut secrets, &today), joined(verified), joined(started))
-        })
-    });
+    let administrator = admin::ensure(stack, &mut secrets, &today);
     // Without an administrator of ours, whoever registers first is one: nothing is left running then.
     let administrator = match administrator {
         Ok(outcome) => outcome,
@@ -195,6 +191,16 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         }
         Err(error) => return Err(error),
     };
+    if is_fresh {
+        servers::start(stack, &[], &secrets)?;
+    }
+    interrupt::check()?;
+    let (verified, started) = waiting("using every server once", || {
+        std::thread::scope(|scope| {
+            let verified = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
+            (joined(verified), servers::started_since(stack, &before))
+        })
+    });
     let verified = verified?;
     for proof in &verified.proofs {
         say(&format!("  proven: {proof}"));
