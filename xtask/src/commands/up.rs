@@ -171,33 +171,16 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
 
     interrupt::check()?;
     let mut secrets = changes.secrets;
-    let turn_secret = secrets.require(secrets::TURN_SECRET)?.to_owned();
-    let today = super::today()?;
-    let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
-    let administrator = admin::ensure(stack, &mut secrets, &today);
-    // Without an administrator of ours, whoever registers first is one: nothing is left running then.
-    let administrator = match administrator {
-        Ok(outcome) => outcome,
-        Err(error) if error.is::<Stranger>() => {
-            let fix = "find out who it was; then `cargo xtask down --volumes` and `cargo xtask up`, off the network if need be";
-            return Err(stop(stack, error, fix));
-        }
-        Err(error) if error.is::<Replaced>() => {
-            let fix = "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`";
-            return Err(stop(stack, error, fix));
-        }
-        Err(error) if secrets.get(secrets::ADMIN_ID).is_none() => {
-            return Err(stop(stack, error, "`cargo xtask up` tries again"));
-        }
-        Err(error) => return Err(error),
-    };
+    let administrator = administrator(stack, &mut secrets)?;
     if is_fresh {
         servers::start(stack, &[], &secrets)?;
     }
     interrupt::check()?;
+    let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
+    let turn_secret = secrets.require(secrets::TURN_SECRET)?;
     let (verified, started) = waiting("using every server once", || {
         std::thread::scope(|scope| {
-            let verified = scope.spawn(|| verify::verify(stack, &host, &turn_secret, &ca));
+            let verified = scope.spawn(|| verify::verify(stack, &host, turn_secret, &ca));
             (joined(verified), servers::started_since(stack, &before))
         })
     });
@@ -212,6 +195,24 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         say(&format!("started: {}", started.join(", ")));
     }
     summary(stack, &host, &ca, verified.licensed)
+}
+
+/// Makes or recognises the administrator. Without one of ours, whoever registers first is one: nothing is left running then.
+fn administrator(stack: &Stack, secrets: &mut Secrets) -> anyhow::Result<Outcome> {
+    match admin::ensure(stack, secrets, &super::today()?) {
+        Err(error) if error.is::<Stranger>() => {
+            let fix = "find out who it was; then `cargo xtask down --volumes` and `cargo xtask up`, off the network if need be";
+            Err(stop(stack, error, fix))
+        }
+        Err(error) if error.is::<Replaced>() => {
+            let fix = "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`";
+            Err(stop(stack, error, fix))
+        }
+        Err(error) if secrets.get(secrets::ADMIN_ID).is_none() => {
+            Err(stop(stack, error, "`cargo xtask up` tries again"))
+        }
+        result => result,
+    }
 }
 
 fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
