@@ -19,17 +19,45 @@ pub const GENERATED: &[Generated] = &[
     Generated { name: POSTGRES_PASSWORD, length: 32, kept_in_volume: true },
     Generated { name: ADMIN_PASSWORD, length: 24, kept_in_volume: true },
     Generated { name: TURN_SECRET, length: 48, kept_in_volume: false },
+    Generated { name: SONARQUBE_WEBHOOK_SECRET, length: 40, kept_in_volume: false },
+    Generated { name: JENKINS_RELOAD_TOKEN, length: 40, kept_in_volume: false },
 ];
 
 pub const POSTGRES_SUPERUSER_PASSWORD: &str = "POSTGRES_SUPERUSER_PASSWORD";
 pub const POSTGRES_PASSWORD: &str = "POSTGRES_PASSWORD";
 pub const ADMIN_PASSWORD: &str = "ADMIN_PASSWORD";
 pub const TURN_SECRET: &str = "TURN_SECRET";
+/// SonarQube signs its deliveries with it, and the relay checks them.
+pub const SONARQUBE_WEBHOOK_SECRET: &str = "SONARQUBE_WEBHOOK_SECRET";
+/// Lets `connect jenkins --apply` have JCasC read its files again.
+pub const JENKINS_RELOAD_TOKEN: &str = "JENKINS_RELOAD_TOKEN";
 
 /// Not secrets, but known only together with the volumes: they are forgotten with them.
 pub const ADMIN_ID: &str = "MATTERMOST_ADMIN_ID";
 /// The first password of an administrator who is being made; gone as soon as the account has its own.
 pub const ADMIN_FIRST_PASSWORD: &str = "MATTERMOST_ADMIN_FIRST_PASSWORD";
+
+/// The administrator's access token, with which the wiring reads and sets what mmctl cannot.
+pub const ADMIN_TOKEN: &str = "MATTERMOST_ADMIN_TOKEN";
+
+/// Put there by the user.
+pub const EXTERNAL_POSTGRES_PASSWORD: &str = "EXTERNAL_POSTGRES_PASSWORD";
+pub const GITLAB_API_TOKEN: &str = "GITLAB_API_TOKEN";
+pub const SONAR_ADMIN_TOKEN: &str = "SONAR_ADMIN_TOKEN";
+/// Made at GitLab by `connect gitlab`.
+pub const GITLAB_OAUTH_ID: &str = "GITLAB_OAUTH_ID";
+pub const GITLAB_OAUTH_SECRET: &str = "GITLAB_OAUTH_SECRET";
+
+const RESERVED: &[&str] = &[
+    ADMIN_ID,
+    ADMIN_FIRST_PASSWORD,
+    ADMIN_TOKEN,
+    EXTERNAL_POSTGRES_PASSWORD,
+    GITLAB_API_TOKEN,
+    SONAR_ADMIN_TOKEN,
+    GITLAB_OAUTH_ID,
+    GITLAB_OAUTH_SECRET,
+];
 
 #[derive(Debug)]
 pub struct Generated {
@@ -256,7 +284,12 @@ pub fn path(root: &Path) -> PathBuf {
     root.join("env/secrets.env")
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether this project gives the name a meaning of its own.
+pub fn is_reserved(name: &str) -> bool {
+    GENERATED.iter().any(|secret| secret.name == name) || RESERVED.contains(&name)
+}
+
+pub fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }

@@ -1,15 +1,19 @@
 //! stack.toml: the site's settings, typed, with unknown keys refused.
 
 mod check;
+mod check_integrations;
+mod integrations;
 mod locate;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use check::{Subnet, parse_subnet};
+pub use integrations::*;
 
 /// Everything that a user can set. There is no hidden default: a missing key is an error, and the shipped file shows all.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -29,9 +33,27 @@ pub struct Settings {
     pub turn: Turn,
     pub certificates: Certificates,
     pub mattermost: Mattermost,
+    pub postgres: Postgres,
+    pub jenkins: Jenkins,
+    pub gitlab: Gitlab,
+    pub sonarqube: Sonarqube,
+    pub relay: Relay,
     pub limits: Limits,
     #[serde(default)]
     pub teams: Vec<Team>,
+    #[serde(default)]
+    pub bots: Vec<Bot>,
+    #[serde(default)]
+    pub incoming_webhooks: Vec<IncomingWebhook>,
+    #[serde(default)]
+    pub outgoing_webhooks: Vec<OutgoingWebhook>,
+    #[serde(default)]
+    pub slash_commands: Vec<SlashCommand>,
+    #[serde(default)]
+    pub plugins: Vec<Plugin>,
+    /// Mattermost's own configuration, `Section.Key` to value.
+    #[serde(default)]
+    pub configuration: BTreeMap<String, toml::Value>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -96,6 +118,8 @@ pub struct Turn {
 #[serde(deny_unknown_fields)]
 pub struct Certificates {
     pub name_constraints: bool,
+    /// PEM files of other CAs that Mattermost trusts, relative to the checkout or absolute.
+    pub extra_trust: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -157,6 +181,7 @@ pub struct Limits {
     pub mattermost: Limit,
     pub postgres: Limit,
     pub coturn: Limit,
+    pub relay: Limit,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -167,24 +192,6 @@ pub struct Limit {
     pub pids: u32,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Team {
-    pub name: String,
-    pub display_name: String,
-    pub channels: Vec<Channel>,
-}
-
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Channel {
-    pub name: String,
-    pub display_name: String,
-    pub private: bool,
-    pub purpose: String,
-    pub header: String,
-}
-
 impl Settings {
     pub fn mattermost_host(&self) -> String {
         format!("mattermost.{}", self.domain)
@@ -192,6 +199,11 @@ impl Settings {
 
     pub fn postgres_host(&self) -> String {
         format!("postgres.{}", self.domain)
+    }
+
+    /// The relay's name on the network of the tools.
+    pub fn relay_host(&self) -> String {
+        format!("relay.{}", self.domain)
     }
 
     /// The address that clients with name resolution use, without a trailing slash.
@@ -256,7 +268,7 @@ pub fn parse(text: &str, shown: &str) -> Result<Settings, Invalid> {
     settings.lan.line = locate::line_of(text, "lan.addresses");
     match check::problem(&settings) {
         Some(problem) => Err(Invalid {
-            message: format!("{shown}:{}: {}: {}", locate::line_of(text, problem.key), problem.key, problem.what),
+            message: format!("{shown}:{}: {}: {}", locate::line_of(text, &problem.key), problem.key, problem.what),
             hint: problem.fix,
         }),
         None => Ok(settings),

@@ -178,6 +178,16 @@ fn template(path: &str, context: Value) -> anyhow::Result<String> {
     render_template(path, source, context)
 }
 
+/// The MM_ variables that mattermost.env sets: they win over everything that Mattermost is told later.
+pub fn mattermost_variables() -> impl Iterator<Item = &'static str> {
+    let template = TEMPLATES.iter().find(|(name, _)| *name == "env/mattermost.env").map_or("", |(_, source)| source);
+    template
+        .lines()
+        .filter(|line| line.starts_with("MM_"))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name)
+}
+
 /// Renders one template: strict about undefined names, and in files that end in `.env` every value is quoted.
 pub fn render_template(path: &str, source: &str, context: Value) -> anyhow::Result<String> {
     let mut environment = Environment::new();

@@ -6,11 +6,12 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Addresses, Settings};
+use super::{Addresses, Settings, check_integrations};
 
 /// The first thing wrong: where, what, and what would be right.
 pub(super) struct Problem {
-    pub key: &'static str,
+    /// Dotted; a number is a position in a list.
+    pub key: String,
     pub what: String,
     pub fix: String,
 }
@@ -24,11 +25,11 @@ pub(super) fn problem(settings: &Settings) -> Option<Problem> {
         .or_else(|| turn(settings))
         .or_else(|| mattermost(settings))
         .or_else(|| limits(settings))
-        .or_else(|| teams(settings))
+        .or_else(|| check_integrations::problem(settings))
 }
 
-fn wrong(key: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Option<Problem> {
-    Some(Problem { key, what: what.into(), fix: fix.into() })
+pub(super) fn wrong(key: impl Into<String>, what: impl Into<String>, fix: impl Into<String>) -> Option<Problem> {
+    Some(Problem { key: key.into(), what: what.into(), fix: fix.into() })
 }
 
 fn names(settings: &Settings) -> Option<Problem> {
@@ -100,10 +101,10 @@ fn ports(settings: &Settings) -> Option<Problem> {
     for (index, (key, port)) in single.iter().enumerate() {
         if *port < 1024 {
             let fix = "use a port from 1024 to 65535: nothing here runs with privileges";
-            return wrong(key, format!("{port} is a privileged port"), fix);
+            return wrong(*key, format!("{port} is a privileged port"), fix);
         }
         if let Some((other, _)) = single[..index].iter().find(|(_, taken)| taken == port) {
-            return wrong(key, format!("{port} is already {other}"), "give each service a port of its own");
+            return wrong(*key, format!("{port} is already {other}"), "give each service a port of its own");
         }
     }
     if ports.calls > 49151 {
@@ -215,6 +216,7 @@ fn limits(settings: &Settings) -> Option<Problem> {
         ("limits.mattermost.memory", "limits.mattermost.pids", &limits.mattermost),
         ("limits.postgres.memory", "limits.postgres.pids", &limits.postgres),
         ("limits.coturn.memory", "limits.coturn.pids", &limits.coturn),
+        ("limits.relay.memory", "limits.relay.pids", &limits.relay),
     ] {
         match megabytes(&limit.memory) {
             None => {
@@ -228,24 +230,6 @@ fn limits(settings: &Settings) -> Option<Problem> {
         }
         if limit.pids < 50 {
             return wrong(pids_key, format!("{} is too few to start with", limit.pids), "use 50 or more");
-        }
-    }
-    None
-}
-
-fn teams(settings: &Settings) -> Option<Problem> {
-    let mut teams = HashSet::new();
-    for team in &settings.teams {
-        if !is_label(&team.name) || !teams.insert(&team.name) {
-            let fix = "use lower-case letters, digits and dashes, each name once";
-            return wrong("teams", format!("{:?} is no team name, or is there twice", team.name), fix);
-        }
-        let mut channels = HashSet::new();
-        for channel in &team.channels {
-            if !is_label(&channel.name) || !channels.insert(&channel.name) {
-                let what = format!("{:?} in {:?} is no channel name, or is there twice", channel.name, team.name);
-                return wrong("teams", what, "use lower-case letters, digits and dashes, each name once in a team");
-            }
         }
     }
     None
@@ -326,7 +310,7 @@ fn megabytes(memory: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && !text.ends_with('-')
@@ -334,10 +318,10 @@ fn is_label(text: &str) -> bool {
 }
 
 /// A domain of at least two labels: browsers and certificates treat a single label as no domain.
-fn is_domain(text: &str) -> bool {
+pub(super) fn is_domain(text: &str) -> bool {
     text.len() <= 200 && text.split('.').count() >= 2 && text.split('.').all(is_label) && !is_address(text)
 }
 
-fn is_address(text: &str) -> bool {
+pub(super) fn is_address(text: &str) -> bool {
     text.parse::<Ipv4Addr>().is_ok()
 }

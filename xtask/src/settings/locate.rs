@@ -5,18 +5,27 @@ use toml::de::{DeTable, DeValue};
 
 use super::Invalid;
 
-/// The line, counted from 1, of a dotted key, or of its nearest table that the text has.
+/// The line, counted from 1, of a dotted key, or of its nearest table that the text has. A number in it is a position in a
+/// list, counted from 0; what follows `configuration.` is one key.
 pub(super) fn line_of(text: &str, key: &str) -> usize {
     let Ok(document) = DeTable::parse(text) else { return 1 };
-    let mut table = document.get_ref();
-    let mut offset = 0;
-    for part in key.split('.') {
-        let Some((name, value)) = table.iter().find(|(name, _)| name.get_ref() == part) else { break };
-        offset = name.span().start;
-        match value.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => break,
-        }
+    let (first, rest) = key.split_once('.').unwrap_or((key, ""));
+    let parts: Vec<&str> = if first == "configuration" { vec![rest] } else { rest.split('.').collect() };
+    let Some((name, value)) = document.get_ref().iter().find(|(name, _)| name.get_ref() == first) else { return 1 };
+    let (mut offset, mut value) = (name.span().start, value);
+    for part in parts {
+        let inner = match value.get_ref() {
+            DeValue::Table(table) => table.iter().find(|(name, _)| name.get_ref() == part).map(|(name, value)| {
+                offset = name.span().start;
+                value
+            }),
+            DeValue::Array(list) => part.parse::<usize>().ok().and_then(|index| list.get(index)).inspect(|value| {
+                offset = value.span().start;
+            }),
+            _ => None,
+        };
+        let Some(inner) = inner else { break };
+        value = inner;
     }
     line_at(text, offset)
 }
