@@ -26,6 +26,8 @@ pub mod servers;
 
 pub mod admin;
 
+pub mod wiring;
+
 pub mod verify;
 
 pub mod causes;

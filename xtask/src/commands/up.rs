@@ -13,7 +13,7 @@ use crate::error::hinted;
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, images, lab, preflight, render, servers, verify};
+use crate::{certs, images, lab, preflight, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -177,19 +177,28 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     }
     interrupt::check()?;
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
+    let rest = wiring::read::connect(stack, &mut secrets, &super::today()?)?;
     let turn_secret = secrets.require(secrets::TURN_SECRET)?;
-    let (verified, started) = waiting("using every server once", || {
+    let (verified, started, plan) = waiting("using every server once", || {
         std::thread::scope(|scope| {
             let verified = scope.spawn(|| verify::verify(stack, &host, turn_secret, &ca));
-            (joined(verified), servers::started_since(stack, &before))
+            let started = scope.spawn(|| servers::started_since(stack, &before));
+            (joined(verified), joined(started), super::wire::difference(stack, &secrets, &rest))
         })
     });
     let verified = verified?;
     for proof in &verified.proofs {
         say(&format!("  proven: {proof}"));
     }
-    let started = started?;
-    if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known {
+    let (started, plan) = (started?, plan?);
+    if !plan.is_empty() || !plan.problems.is_empty() {
+        say("Wiring Mattermost as stack.toml says:");
+        for line in plan.text().lines() {
+            say(&format!("  {line}"));
+        }
+        super::wire::carry_out(stack, &mut secrets, &rest, &plan)?;
+    }
+    if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known && plan.is_empty() {
         println!("Nothing to change: {} is up and works.", stack.settings.name);
     } else if !started.is_empty() {
         say(&format!("started: {}", started.join(", ")));
@@ -322,9 +331,6 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::
     println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
     println!("      {}   what runs", stack.hint("cargo xtask status"));
     println!("      {}     stop it; the data stays", stack.hint("cargo xtask down"));
-    if !stack.settings.teams.is_empty() {
-        println!("note: the teams in stack.toml are checked, and not made yet: `cargo xtask wire` is a later release");
-    }
     if !licensed {
         println!("note: without a license, Mattermost allows calls in direct messages only");
     }
