@@ -12,3 +12,4 @@ mod single;
 mod tls;
 mod turn;
 mod up;
+mod wiring;

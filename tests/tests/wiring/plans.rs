@@ -94,7 +94,8 @@ fn from_nothing() {
         ~ configuration Mattermost
             TeamSettings.EnableJoinLeaveMessageByDefault: "true" -> "false"
         Plan: 16 to create, 1 to change, 0 to replace.
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[test]
@@ -179,7 +180,8 @@ fn what_people_made_is_used_as_it_is() {
         note: the team engineering was not made by this project and stays as it is; it differs in display_name
         note: the channel engineering:builds was not made by this project and stays as it is; it differs in purpose
         Nothing to change.
-    "#]].assert_eq(&planned(&settings, &model).text());
+    "#]]
+    .assert_eq(&planned(&settings, &model).text());
     model.actual.bots.retain(|bot| bot.username != "jenkins-bot");
     for user in &mut model.actual.users {
         user.email = "a@cicd.local".to_owned();
@@ -190,12 +192,14 @@ fn what_people_made_is_used_as_it_is() {
         note: the team engineering was not made by this project and stays as it is; it differs in display_name
         note: the channel engineering:builds was not made by this project and stays as it is; it differs in purpose
         Nothing to change.
-    "#]].assert_eq(&planned(&settings, &model).text());
+    "#]]
+    .assert_eq(&planned(&settings, &model).text());
 }
 
 #[test]
 fn a_plugins_key_is_never_replaced_silently_and_never_shown() {
-    let text = common::shipped() + "[[plugins]]\nid = \"jenkins\"\nenabled = true\nsettings = { jenkinsurl = \"https://j\", encryptionkey = { secret = \"JENKINS_PLUGIN_KEY\" } }\n";
+    let text = common::shipped()
+        + "[[plugins]]\nid = \"jenkins\"\nenabled = true\nsettings = { jenkinsurl = \"https://j\", encryptionkey = { secret = \"JENKINS_PLUGIN_KEY\" } }\n";
     let text = text.replace("[configuration]\n\"TeamSettings.EnableJoinLeaveMessageByDefault\" = false\n", "");
     let settings = common::settings(&text);
     let (_, mut model) = wired();
@@ -210,12 +214,14 @@ fn a_plugins_key_is_never_replaced_silently_and_never_shown() {
             jenkinsurl: "none" -> "\"https://j\""
             enabled: "false" -> "true"
         Plan: 0 to create, 2 to change, 0 to replace.
-    "#]].assert_eq(&plan.text());
+    "#]]
+    .assert_eq(&plan.text());
 }
 
 #[test]
 fn what_needs_a_license_is_said() {
-    let text = common::shipped() + "\"DataRetentionSettings.EnableMessageDeletion\" = true\n\"TeamSettings.NoSuch\" = 1\n";
+    let text =
+        common::shipped() + "\"DataRetentionSettings.EnableMessageDeletion\" = true\n\"TeamSettings.NoSuch\" = 1\n";
     let (_, mut model) = wired();
     model.actual.configuration.insert("DataRetentionSettings.EnableMessageDeletion".to_owned(), json!(false));
     expect![[r#"

@@ -54,16 +54,9 @@ fn perform(target: &Target<'_>, secrets: &mut Secrets, action: &Action) -> anyho
     let container = target.stack.container("mattermost");
     let run = |arguments: &[&str]| mmctl::<IgnoredAny>(&container, arguments).map(|_| ());
     match action {
-        Action::CreateTeam(team) => run(&[
-            "team",
-            "create",
-            "--name",
-            &team.name,
-            "--display-name",
-            &team.display_name,
-            "--email",
-            TEAM_EMAIL,
-        ]),
+        Action::CreateTeam(team) => {
+            run(&["team", "create", "--name", &team.name, "--display-name", &team.display_name, "--email", TEAM_EMAIL])
+        }
         Action::RenameTeam { team, display_name } => run(&["team", "rename", team, "--display-name", display_name]),
         Action::AddToTeam { team, users } => run(&with(&["team", "users", "add", team], users)),
         Action::CreateChannel { team, channel } => create_channel(&container, team, channel),
@@ -122,7 +115,10 @@ fn perform(target: &Target<'_>, secrets: &mut Secrets, action: &Action) -> anyho
             let bundle = bundle(plugin)?;
             let added = mmctl_with::<IgnoredAny>(&container, &["plugin", "add", "--force", "/dev/stdin"], &bundle);
             added.map(|_| ()).map_err(|error| {
-                hinted(error, "plugins can be added while mattermost.plugin_uploads is true, which `cargo xtask wire` sees to")
+                hinted(
+                    error,
+                    "plugins can be added while mattermost.plugin_uploads is true, which `cargo xtask wire` sees to",
+                )
             })
         }
         Action::ConfigurePlugin(plugin) => configure_plugin(target, &container, secrets, plugin),

@@ -61,36 +61,98 @@ pub struct Problem {
 #[derive(Debug, Clone)]
 pub enum Action {
     CreateTeam(Team),
-    RenameTeam { team: String, display_name: String },
-    AddToTeam { team: String, users: Vec<String> },
-    CreateChannel { team: String, channel: Channel },
-    RenameChannel { team: String, channel: String, display_name: String },
-    SetPrivacy { team: String, channel: String, private: bool },
-    DescribeChannel { id: String, purpose: String, header: String },
-    AddToChannel { team: String, channel: String, users: Vec<String> },
-    CreateBotUser { name: String },
-    ConvertToBot { name: String },
+    RenameTeam {
+        team: String,
+        display_name: String,
+    },
+    AddToTeam {
+        team: String,
+        users: Vec<String>,
+    },
+    CreateChannel {
+        team: String,
+        channel: Channel,
+    },
+    RenameChannel {
+        team: String,
+        channel: String,
+        display_name: String,
+    },
+    SetPrivacy {
+        team: String,
+        channel: String,
+        private: bool,
+    },
+    DescribeChannel {
+        id: String,
+        purpose: String,
+        header: String,
+    },
+    AddToChannel {
+        team: String,
+        channel: String,
+        users: Vec<String>,
+    },
+    CreateBotUser {
+        name: String,
+    },
+    ConvertToBot {
+        name: String,
+    },
     /// At once after the conversion: a bot that owns itself hangs the server when it is deactivated.
-    AssignBot { name: String, owner: String },
+    AssignBot {
+        name: String,
+        owner: String,
+    },
     DescribeBot(Bot),
-    MakeToken { bot: String, secret: String },
+    MakeToken {
+        bot: String,
+        secret: String,
+    },
     CreateIncoming(IncomingWebhook),
-    ModifyIncoming { id: String, hook: IncomingWebhook },
-    DeleteHook { id: String },
+    ModifyIncoming {
+        id: String,
+        hook: IncomingWebhook,
+    },
+    DeleteHook {
+        id: String,
+    },
     CreateOutgoing(OutgoingWebhook),
-    CreateCommand { command: SlashCommand, creator: String },
-    ModifyCommand { id: String, command: SlashCommand },
+    CreateCommand {
+        command: SlashCommand,
+        creator: String,
+    },
+    ModifyCommand {
+        id: String,
+        command: SlashCommand,
+    },
     /// The value that Mattermost has is noted in secrets.env.
-    Adopt { secret: String, value: Hidden },
+    Adopt {
+        secret: String,
+        value: Hidden,
+    },
     InstallPlugin(Plugin),
     ConfigurePlugin(Plugin),
-    EnablePlugin { id: String },
-    DisablePlugin { id: String },
+    EnablePlugin {
+        id: String,
+    },
+    DisablePlugin {
+        id: String,
+    },
     Configure(std::collections::BTreeMap<String, Value>),
-    ArchiveTeam { team: String },
-    ArchiveChannel { team: String, channel: String },
-    DisableBot { name: String },
-    ArchiveCommand { id: String },
+    ArchiveTeam {
+        team: String,
+    },
+    ArchiveChannel {
+        team: String,
+        channel: String,
+    },
+    DisableBot {
+        name: String,
+    },
+    ArchiveCommand {
+        id: String,
+    },
 }
 
 /// A value that Debug does not show.
@@ -127,7 +189,9 @@ impl Plan {
             text.push_str(&format!("note: {note}\n"));
         }
         let count = |operation| self.steps.iter().filter(|step| step.change.operation == operation).count();
-        if self.is_empty() {
+        if !self.problems.is_empty() {
+            text.push_str("Nothing is changed while something is marked with `!`.\n");
+        } else if self.is_empty() {
             text.push_str("Nothing to change.\n");
         } else {
             text.push_str(&format!(
@@ -177,7 +241,7 @@ impl Change {
 pub(super) struct Fields(Vec<Field>);
 
 impl Fields {
-    pub fn new(mut self, name: &str, value: impl Into<String>) -> Fields {
+    pub fn added(mut self, name: &str, value: impl Into<String>) -> Fields {
         let new = value.into();
         if !new.is_empty() {
             self.0.push(Field { name: name.to_owned(), old: None, new });

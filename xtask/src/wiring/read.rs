@@ -42,7 +42,10 @@ pub fn connect(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Res
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
     let site = https::site(&ca, "localhost", address)?;
     let Some(id) = secrets.get(ADMIN_ID).map(str::to_owned) else {
-        return Err(hinted(anyhow::anyhow!("Mattermost has no administrator of ours yet"), stack.hint("cargo xtask up")));
+        return Err(hinted(
+            anyhow::anyhow!("Mattermost has no administrator of ours yet"),
+            stack.hint("cargo xtask up"),
+        ));
     };
     if let Some(token) = secrets.get(ADMIN_TOKEN)
         && is_accepted(&site, token)?
@@ -93,7 +96,8 @@ pub fn read(stack: &Stack, secrets: &Secrets, rest: &Rest) -> anyhow::Result<Act
         let commands = scope.spawn(|| mmctl(container, &["command", "list"]));
         let plugins = scope.spawn(|| plugins(container, settings));
         let configuration = scope.spawn(|| configuration(container, settings));
-        let hooks = scope.spawn(|| Ok((pages(rest, "/api/v4/hooks/incoming?")?, pages(rest, "/api/v4/hooks/outgoing?")?)));
+        let hooks =
+            scope.spawn(|| Ok((pages(rest, "/api/v4/hooks/incoming?")?, pages(rest, "/api/v4/hooks/outgoing?")?)));
         let rest = scope.spawn(|| Ok((working_tokens(rest, settings, secrets)?, is_licensed(rest)?)));
         let (teams, channels) = joined(teams)?;
         let (incoming, outgoing) = joined(hooks)?;
@@ -232,9 +236,10 @@ fn members(rest: &Rest, settings: &Settings, actual: &Actual) -> anyhow::Result<
         let in_team = in_team.into_iter().filter(|member| member.delete_at == 0);
         members.extend(in_team.map(|member| (team.id.clone(), member.user_id)));
         let people = wanted.channels.iter().flat_map(|channel| &channel.people);
-        let hooks = settings.incoming_webhooks.iter().filter(|hook| {
-            hook.channel.split_once(':').is_some_and(|(team, _)| team == wanted.name)
-        });
+        let hooks = settings
+            .incoming_webhooks
+            .iter()
+            .filter(|hook| hook.channel.split_once(':').is_some_and(|(team, _)| team == wanted.name));
         let names: BTreeSet<&String> = people.chain(hooks.map(|hook| &hook.bot)).collect();
         for user in names.into_iter().filter_map(|name| actual.user(name)) {
             if !members.contains(&(team.id.clone(), user.id.clone())) {

@@ -39,9 +39,9 @@ fn create(wanted: &Wanted<'_>, bot: &Bot, is_begun: bool) -> Step {
     actions.push(Action::AssignBot { name, owner });
     actions.push(Action::DescribeBot(bot.clone()));
     let fields = Fields::default()
-        .new("display_name", &bot.display_name)
-        .new("description", &bot.description)
-        .new("owner", wanted.administrator());
+        .added("display_name", &bot.display_name)
+        .added("description", &bot.description)
+        .added("owner", wanted.administrator());
     fields.step(Operation::Create, "bot", &bot.name, actions)
 }
 
@@ -87,7 +87,7 @@ fn token(wanted: &Wanted<'_>, bot: &Bot, plan: &mut Plan) {
     let make = Action::MakeToken { bot: bot.name.clone(), secret: bot.token.clone() };
     let fields = match wanted.secrets.get(&bot.token) {
         Some(_) => Fields::default().changed("token", "refused by Mattermost", format!("new, in {}", bot.token)),
-        None => Fields::default().new("token", format!("in {}", bot.token)),
+        None => Fields::default().added("token", format!("in {}", bot.token)),
     };
     plan.steps.push(fields.step(Operation::Create, "token of bot", &bot.name, vec![make]));
 }

@@ -48,13 +48,13 @@ fn unknown<'a>(wanted: &Wanted<'a>, hook: &IncomingWebhook) -> Option<&'a actual
 
 fn create(wanted: &Wanted<'_>, hook: &IncomingWebhook) -> Step {
     let fields = Fields::default()
-        .new("channel", &hook.channel)
-        .new("bot", &hook.bot)
-        .new("locked", hook.locked.to_string())
-        .new("id", format!("in {}", hook.secret));
+        .added("channel", &hook.channel)
+        .added("bot", &hook.bot)
+        .added("locked", hook.locked.to_string())
+        .added("id", format!("in {}", hook.secret));
     // An id without a hook: it was deleted, and whoever posts to it gets a new one.
     let gone = wanted.secrets.get(&hook.secret).is_some();
-    let fields = if gone { fields.new("instead of", "one that was deleted; connect its tool again") } else { fields };
+    let fields = if gone { fields.added("instead of", "one that was deleted; connect its tool again") } else { fields };
     fields.step(Operation::Create, "incoming webhook", &hook.display_name, vec![Action::CreateIncoming(hook.clone())])
 }
 
@@ -87,11 +87,11 @@ fn adopt(kind: &'static str, name: &str, secret: &str, value: &str) -> Step {
 pub(super) fn outgoing(wanted: &Wanted<'_>, plan: &mut Plan) {
     for hook in &wanted.settings.outgoing_webhooks {
         let fields = Fields::default()
-            .new("team", &hook.team)
-            .new("channel", &hook.channel)
-            .new("trigger_words", hook.trigger_words.join(" "))
-            .new("urls", hook.urls.join(" "))
-            .new("token", format!("in {}", hook.secret));
+            .added("team", &hook.team)
+            .added("channel", &hook.channel)
+            .added("trigger_words", hook.trigger_words.join(" "))
+            .added("urls", hook.urls.join(" "))
+            .added("token", format!("in {}", hook.secret));
         let Some(actual) = find_outgoing(wanted, hook) else {
             let create = vec![Action::CreateOutgoing(hook.clone())];
             plan.steps.push(fields.step(Operation::Create, "outgoing webhook", &hook.display_name, create));
@@ -105,8 +105,7 @@ pub(super) fn outgoing(wanted: &Wanted<'_>, plan: &mut Plan) {
             .changed("content_type", &actual.content_type, &hook.content_type)
             .changed("bot", user_name(wanted, &actual.creator_id), &hook.bot);
         if !fields.is_empty() {
-            let actions =
-                vec![Action::DeleteHook { id: actual.id.clone() }, Action::CreateOutgoing(hook.clone())];
+            let actions = vec![Action::DeleteHook { id: actual.id.clone() }, Action::CreateOutgoing(hook.clone())];
             plan.steps.push(fields.step(Operation::Replace, "outgoing webhook", &hook.display_name, actions));
         } else if wanted.secrets.get(&hook.secret) != Some(&actual.token) {
             plan.steps.push(adopt("outgoing webhook", &hook.display_name, &hook.secret, &actual.token));
@@ -127,21 +126,32 @@ pub(super) fn commands(wanted: &Wanted<'_>, plan: &mut Plan) {
         let name = format!("{}:/{}", command.team, command.trigger);
         let Some(actual) = find_command(wanted, command) else {
             let fields = Fields::default()
-                .new("display_name", &command.display_name)
-                .new("url", &command.url)
-                .new("token", format!("in {}", command.secret));
-            plan.steps.push(fields.step(Operation::Create, "slash command", name, vec![create_command(wanted, command)]));
+                .added("display_name", &command.display_name)
+                .added("url", &command.url)
+                .added("token", format!("in {}", command.secret));
+            plan.steps.push(fields.step(
+                Operation::Create,
+                "slash command",
+                name,
+                vec![create_command(wanted, command)],
+            ));
             continue;
         };
         if !is_marked(&actual.description) {
             let fix = wanted.by_hand(&format!("command archive {}", actual.id));
-            problem(plan, format!("the slash command {name} exists and is not ours"), format!("use another trigger, or {fix}"));
+            problem(
+                plan,
+                format!("the slash command {name} exists and is not ours"),
+                format!("use another trigger, or {fix}"),
+            );
             continue;
         }
         // `command modify` is known to change these two, and nothing else.
-        let simple = Fields::default()
-            .changed("display_name", &actual.display_name, &command.display_name)
-            .changed("url", &actual.url, &command.url);
+        let simple = Fields::default().changed("display_name", &actual.display_name, &command.display_name).changed(
+            "url",
+            &actual.url,
+            &command.url,
+        );
         let other = Fields::default()
             .changed("description", &actual.description, marked(&command.description))
             .changed("post", (actual.method == "P").to_string(), command.post.to_string())
@@ -149,8 +159,7 @@ pub(super) fn commands(wanted: &Wanted<'_>, plan: &mut Plan) {
             .changed("autocomplete", actual.auto_complete.to_string(), command.autocomplete.to_string())
             .changed("autocomplete_hint", &actual.auto_complete_hint, &command.autocomplete_hint);
         if !other.is_empty() {
-            let actions =
-                vec![Action::ArchiveCommand { id: actual.id.clone() }, create_command(wanted, command)];
+            let actions = vec![Action::ArchiveCommand { id: actual.id.clone() }, create_command(wanted, command)];
             plan.steps.push(other.step(Operation::Replace, "slash command", name, actions));
             continue;
         }

@@ -12,14 +12,18 @@ use super::{Wanted, problem};
 pub(super) fn teams(wanted: &Wanted<'_>, plan: &mut Plan) {
     for team in &wanted.settings.teams {
         let Some(actual) = wanted.actual.team(&team.name) else {
-            let fields = Fields::default().new("display_name", &team.display_name);
+            let fields = Fields::default().added("display_name", &team.display_name);
             let create = vec![Action::CreateTeam(team.clone())];
             plan.steps.push(fields.step(Operation::Create, "team", &team.name, create));
             continue;
         };
         if actual.delete_at != 0 {
             let fix = wanted.by_hand(&format!("team restore {}", team.name));
-            problem(plan, format!("the team {} is archived", team.name), format!("{fix}, or take it out of stack.toml"));
+            problem(
+                plan,
+                format!("the team {} is archived", team.name),
+                format!("{fix}, or take it out of stack.toml"),
+            );
             continue;
         }
         let fields = Fields::default().changed("display_name", &actual.display_name, &team.display_name);
@@ -36,7 +40,7 @@ pub(super) fn teams(wanted: &Wanted<'_>, plan: &mut Plan) {
 }
 
 fn not_ours(kind: &str, name: &str, fields: &Fields) -> String {
-    format!("the {kind} {name} was not made by this project and stays as it is; it differs in {}", fields.names())
+    format!("the {kind} {name} does not carry our mark and stays as it is; it differs in {}", fields.names())
 }
 
 pub(super) fn channels(wanted: &Wanted<'_>, plan: &mut Plan) {
@@ -55,10 +59,10 @@ pub(super) fn channels(wanted: &Wanted<'_>, plan: &mut Plan) {
 
 fn create(team: &Team, channel: &Channel, plan: &mut Plan) {
     let fields = Fields::default()
-        .new("display_name", &channel.display_name)
-        .new("private", channel.private.to_string())
-        .new("purpose", &channel.purpose)
-        .new("header", &channel.header);
+        .added("display_name", &channel.display_name)
+        .added("private", channel.private.to_string())
+        .added("purpose", &channel.purpose)
+        .added("header", &channel.header);
     let create = Action::CreateChannel { team: team.name.clone(), channel: channel.clone() };
     let name = format!("{}:{}", team.name, channel.name);
     plan.steps.push(fields.step(Operation::Create, "channel", name, vec![create]));
@@ -112,7 +116,7 @@ pub(super) fn team_members(wanted: &Wanted<'_>, plan: &mut Plan) {
         if missing.is_empty() {
             continue;
         }
-        let fields = missing.iter().fold(Fields::default(), |fields, user| fields.new("add", user));
+        let fields = missing.iter().fold(Fields::default(), |fields, user| fields.added("add", user));
         let add = Action::AddToTeam { team: team.name.clone(), users: missing };
         plan.steps.push(fields.step(Operation::Create, "members of team", &team.name, vec![add]));
     }
@@ -128,9 +132,8 @@ pub(super) fn channel_members(wanted: &Wanted<'_>, plan: &mut Plan) {
             if missing.is_empty() {
                 continue;
             }
-            let fields = missing.iter().fold(Fields::default(), |fields, user| fields.new("add", user));
-            let add =
-                Action::AddToChannel { team: team.name.clone(), channel: channel.name.clone(), users: missing };
+            let fields = missing.iter().fold(Fields::default(), |fields, user| fields.added("add", user));
+            let add = Action::AddToChannel { team: team.name.clone(), channel: channel.name.clone(), users: missing };
             plan.steps.push(fields.step(Operation::Create, "members of channel", name, vec![add]));
         }
     }

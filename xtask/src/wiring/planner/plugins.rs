@@ -50,7 +50,11 @@ fn settings(wanted: &Wanted<'_>, plugin: &Plugin, plan: &mut Plan) -> Vec<(Strin
             PluginValue::Plain(value) => {
                 let value = plain(value);
                 if has != Some(&value) {
-                    differing.push((name.clone(), has.map_or_else(|| "none".to_owned(), Value::to_string), value.to_string()));
+                    differing.push((
+                        name.clone(),
+                        has.map_or_else(|| "none".to_owned(), Value::to_string),
+                        value.to_string(),
+                    ));
                 }
             }
             PluginValue::Secret(secret) => {
@@ -60,9 +64,15 @@ fn settings(wanted: &Wanted<'_>, plugin: &Plugin, plan: &mut Plan) -> Vec<(Strin
                     // Another key would make unreadable what the plugin has stored with the one it has.
                     (None, Some(has)) => adopt(plugin, name, &secret.secret, has, plan),
                     (Some(_), Some(_)) => {
-                        differing.push((name.clone(), "another value".to_owned(), format!("the secret {}", secret.secret)));
+                        differing.push((
+                            name.clone(),
+                            "another value".to_owned(),
+                            format!("the secret {}", secret.secret),
+                        ));
                     }
-                    (_, None) => differing.push((name.clone(), "none".to_owned(), format!("the secret {}", secret.secret))),
+                    (_, None) => {
+                        differing.push((name.clone(), "none".to_owned(), format!("the secret {}", secret.secret)))
+                    }
                 }
             }
         }
