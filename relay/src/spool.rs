@@ -128,6 +128,8 @@ impl Worker {
                 continue;
             }
             let result = self.commit();
+            // Before the answers: who has one finds his delivery in the metrics.
+            self.publish();
             for answer in answers.drain(..) {
                 let failed = result.is_err();
                 // Who has gone away meanwhile does not read the answer; a delivery of his is kept all the same.
@@ -142,7 +144,6 @@ impl Worker {
                     }
                 }
             }
-            self.publish();
             if self.journal.compact_if_due().unwrap_or_else(|it| self.complain("rewriting the journal", &it)) {
                 self.publish();
             }

@@ -314,3 +314,6 @@ fn options() -> OpenOptions {
     options.read(true).write(true).create(true).mode(0o600);
     options
 }
+
+#[cfg(test)]
+mod tests;
