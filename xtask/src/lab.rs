@@ -1,18 +1,17 @@
 //! The lab's images: PostgreSQL and coturn from Debian packages, and a stand-in in place of Mattermost, for a machine that
 //! cannot pull. Each is tagged with the hash of its recipe, so that nothing is built twice.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use minijinja::context;
 use minijinja::value::Serde;
-use sha2::{Digest as _, Sha256};
 
-use crate::drivers::terminal::{say, waiting};
+use crate::drivers::terminal::say;
 use crate::drivers::{docker, engine, files, interrupt, process};
-use crate::error::{Hint as _, hinted};
+use crate::error::Hint as _;
 use crate::images::Images;
+use crate::recipe::{self, Recipe, SCRATCH, run};
 use crate::render;
 use crate::stack::{self, Stack};
 
@@ -24,11 +23,11 @@ pub const WARNING: &str =
 pub fn build() -> anyhow::Result<Images> {
     let checkout = stack::checkout()?;
     let recipes = checkout.join("tests/lab");
-    let base = Recipe::new("base", &recipes, &[], SUITE)?;
-    let postgres = Recipe::new("postgres", &recipes, &["postgres"], &base.image)?;
-    let coturn = Recipe::new("coturn", &recipes, &["coturn"], &base.image)?;
+    let base = Recipe::new("command-center-lab/base", &recipes, &[], SUITE)?;
+    let postgres = Recipe::new("command-center-lab/postgres", &recipes, &["postgres"], &base.image)?;
+    let coturn = Recipe::new("command-center-lab/coturn", &recipes, &["coturn"], &base.image)?;
     let sources = ["mattermost", "mattermost-standin", "../contract", "../../Cargo.toml", "../../Cargo.lock"];
-    let mattermost = Recipe::new("mattermost-standin", &recipes, &sources, "scratch")?;
+    let mattermost = Recipe::new("command-center-lab/mattermost-standin", &recipes, &sources, SCRATCH)?;
 
     let all = [&base, &postgres, &coturn, &mattermost].map(|recipe| recipe.image.as_str());
     let missing = docker::missing_images(&all)?;
@@ -37,43 +36,12 @@ pub fn build() -> anyhow::Result<Images> {
         build_base(&base.image)?;
     }
     for recipe in [&postgres, &coturn].into_iter().filter(|recipe| is_missing(recipe)) {
-        build_image(recipe, &recipe.folder)?;
+        recipe::build(recipe, &recipe.folder)?;
     }
     if is_missing(&mattermost) {
-        build_standin(&mattermost, &checkout)?;
+        recipe::build_static(&mattermost, &checkout, "mattermost-standin", &["mattermost", "mmctl"])?;
     }
     Ok(Images { postgres: postgres.image, mattermost: mattermost.image, coturn: coturn.image })
-}
-
-/// What an image is made of, and its name, which is tagged with the hash of all of that.
-#[derive(Debug)]
-struct Recipe {
-    image: String,
-    /// The folder with the Dockerfile.
-    folder: PathBuf,
-    base: String,
-}
-
-impl Recipe {
-    /// `sources` are files and folders relative to `recipes`; the first is the folder with the Dockerfile.
-    fn new(name: &str, recipes: &Path, sources: &[&str], base: &str) -> anyhow::Result<Recipe> {
-        let mut digest = Sha256::new();
-        digest.update(base);
-        for source in sources {
-            for file in files_below(&recipes.join(source))? {
-                let contents = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-                digest.update(file.strip_prefix(recipes)?.as_os_str().as_encoded_bytes());
-                digest.update(contents.len().to_le_bytes());
-                digest.update(contents);
-            }
-        }
-        let hash: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Recipe {
-            image: format!("command-center-lab/{name}:{hash}"),
-            folder: recipes.join(sources.first().unwrap_or(&"")),
-            base: base.to_owned(),
-        })
-    }
 }
 
 /// Makes the stack a lab: an override beside its compose.yaml that changes images only.
@@ -98,7 +66,6 @@ pub fn remove_override(stack: &Stack) -> anyhow::Result<()> {
 
 /// Debian's packages of this suite: PostgreSQL 17 and coturn 4.6 are in it.
 const SUITE: &str = "trixie";
-const BUILD_LIMIT: Duration = Duration::from_secs(900);
 
 /// A minimal Debian by debootstrap, imported as an image.
 fn build_base(image: &str) -> anyhow::Result<()> {
@@ -130,80 +97,4 @@ fn build_base(image: &str) -> anyhow::Result<()> {
         run(&["sudo", "rm", "-rf", "--one-file-system", &root_text], "rm")?;
     }
     Ok(())
-}
-
-fn build_image(recipe: &Recipe, context: &Path) -> anyhow::Result<()> {
-    interrupt::check()?;
-    say(&format!("Building the lab's image {}", recipe.image));
-    let (base, context) = (format!("--build-arg=BASE={}", recipe.base), context.to_string_lossy());
-    let argv = ["docker", "build", "--progress=plain", "--tag", &recipe.image, &base, &context];
-    run(&argv, &format!("docker build {}", recipe.image))
-}
-
-/// The stand-in is a static binary, built with this checkout's own toolchain and put into an image that holds nothing else.
-fn build_standin(recipe: &Recipe, checkout: &Path) -> anyhow::Result<()> {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
-    interrupt::check()?;
-    let target_folder = checkout.join("target/lab");
-    let target_text = target_folder.to_string_lossy();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let flags = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=-Ctarget-feature=+crt-static";
-    let options = ["build", "--locked", "--quiet", "--profile=lab", "--package=mattermost-standin", "--target", TARGET];
-    let argv = [&["env", flags, &cargo], &options[..], &["--target-dir", &target_text]].concat();
-    run_in(checkout, &argv, "building the Mattermost stand-in")?;
-    let context = tempfile::Builder::new().prefix("command-center-standin-").tempdir()?;
-    for file in files_below(&recipe.folder)? {
-        copy(&file, context.path())?;
-    }
-    for binary in ["mattermost", "mmctl"] {
-        copy(&target_folder.join(TARGET).join("lab").join(binary), context.path())?;
-    }
-    build_image(recipe, context.path())
-}
-
-fn copy(file: &Path, folder: &Path) -> anyhow::Result<()> {
-    let name = file.file_name().context("a file has a name")?;
-    std::fs::copy(file, folder.join(name)).with_context(|| format!("cannot copy {}", file.display()))?;
-    Ok(())
-}
-
-/// A file, or all files below a folder, sorted.
-fn files_below(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    if path.is_file() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
-        found.extend(files_below(&entry?.path())?);
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn run(argv: &[&str], what: &str) -> anyhow::Result<()> {
-    run_in(Path::new("/"), argv, what)
-}
-
-/// Runs to success; on failure the last lines of its output are the error.
-fn run_in(folder: &Path, argv: &[&str], what: &str) -> anyhow::Result<()> {
-    let mut tail: Vec<String> = Vec::new();
-    let success = waiting(what, || {
-        process::stream(folder, argv, BUILD_LIMIT, |line| {
-            if tail.len() == 15 {
-                tail.remove(0);
-            }
-            tail.push(line.to_owned());
-        })
-    })?;
-    if success {
-        return Ok(());
-    }
-    interrupt::check()?;
-    if tail.is_empty() {
-        bail!("`{what}` failed and said nothing");
-    }
-    Err(hinted(
-        anyhow::anyhow!("`{what}` failed:\n  {}", tail.join("\n  ")),
-        "the lab needs Debian's mirror and crates.io",
-    ))
 }

@@ -14,7 +14,11 @@ pub mod render;
 
 pub mod images;
 
+pub mod recipe;
+
 pub mod lab;
+
+pub mod relay_image;
 
 pub mod stack;
 

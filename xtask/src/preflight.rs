@@ -198,6 +198,7 @@ fn modes(stack: &Stack) -> Check {
         "env/secrets.env",
         "env/mattermost.env",
         "env/turnserver.conf",
+        "env/relay.toml",
         "env/postgres/password",
         "env/postgres/superuser_password",
         "certs/ca.key",

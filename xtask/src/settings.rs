@@ -215,6 +215,11 @@ impl Settings {
         format!("relay.{}", self.domain)
     }
 
+    /// Without a hook for failed gates there is nothing that the relay could tell.
+    pub fn has_relay(&self) -> bool {
+        !self.sonarqube.failed_hook.is_empty()
+    }
+
     /// The address that clients with name resolution use, without a trailing slash.
     pub fn site_url(&self) -> String {
         format!("https://{}:{}", self.mattermost_host(), self.ports.mattermost)

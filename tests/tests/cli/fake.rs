@@ -14,6 +14,8 @@ use crate::common;
 /// Programs that would change the machine. On PATH they only record that they were called, and fail.
 const DANGEROUS: &[&str] = &["apt-get", "sudo", "systemctl", "setsid", "dockerd", "debootstrap", "env", "sh"];
 
+const RELAY: &[&str] = &["Cargo.toml", "Cargo.lock", "relay/Dockerfile"];
+
 /// A folder with a stack.toml, as a checkout has one. The binary takes it for the checkout, so no test touches the real one.
 pub struct Checkout {
     folder: tempfile::TempDir,
@@ -38,8 +40,12 @@ impl Checkout {
 
     pub fn with_settings(text: &str) -> Checkout {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        for name in ["xtask", "bin", "answers", "empty"] {
+        for name in ["xtask", "bin", "answers", "empty", "relay"] {
             fs::create_dir(folder.path().join(name)).expect("a temporary folder is writable");
+        }
+        // What the relay's image is made of: its tag is the hash of these.
+        for name in RELAY {
+            fs::write(folder.path().join(name), "").expect("a temporary folder is writable");
         }
         fs::write(folder.path().join("stack.toml"), text).expect("a temporary folder is writable");
         let checkout = Checkout { folder };
@@ -113,7 +119,8 @@ impl Checkout {
     pub fn made(&self) -> Vec<String> {
         let mut made = Vec::new();
         names_below(self.folder.path(), self.folder.path(), &mut made);
-        made.retain(|name| !["bin/", "answers/", "calls", "stack.toml"].iter().any(|own| name.starts_with(own)));
+        let own = ["bin/", "answers/", "calls", "stack.toml"].into_iter().chain(RELAY.iter().copied());
+        made.retain(|name| !own.clone().any(|own| name.starts_with(own)));
         made.sort();
         made
     }

@@ -90,7 +90,7 @@ fn wrong_settings_exit_2_for_every_command() {
     checkout.docker(ENGINE);
     for arguments in [&["down"][..], &["status"], &["logs"], &["certs"], &["secrets"], &["doctor"]] {
         let assert = checkout.xtask(arguments).code(2);
-        assert!(stderr(&assert).contains("stack.toml:61: mattermost.latex: "), "{arguments:?}: {}", stderr(&assert));
+        assert!(stderr(&assert).contains("stack.toml:63: mattermost.latex: "), "{arguments:?}: {}", stderr(&assert));
     }
     assert_eq!(checkout.made(), Vec::<String>::new());
 }

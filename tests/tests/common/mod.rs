@@ -20,6 +20,9 @@ pub const FAKE_SECRETS: &[(&str, &str)] = &[
     ("ADMIN_PASSWORD", "FakeAdminPassword0000003"),
     ("TURN_SECRET", "FakeTurnSecret0000000000000000000000000000000004"),
     ("GITLAB_API_TOKEN", "glpat-FakeGitlabToken00005"),
+    ("SONARQUBE_WEBHOOK_SECRET", "FakeSonarqubeWebhookSecret00000000000006"),
+    ("SONARQUBE_PASSED_HOOK", "fakepassedhook000000000007"),
+    ("SONARQUBE_FAILED_HOOK", "fakefailedhook000000000008"),
 ];
 
 /// The root of the checkout.
@@ -69,9 +72,14 @@ pub fn lan_address(address: Ipv4Addr) -> LanAddress {
 
 /// The fake secrets, read from a file as real ones are.
 pub fn secrets() -> Secrets {
+    secrets_without(&[])
+}
+
+pub fn secrets_without(left_out: &[&str]) -> Secrets {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("secrets.env");
-    let lines: String = FAKE_SECRETS.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let kept = FAKE_SECRETS.iter().filter(|(name, _)| !left_out.contains(name));
+    let lines: String = kept.map(|(name, value)| format!("{name}={value}\n")).collect();
     std::fs::write(&path, lines).expect("the temporary folder is writable");
     Secrets::load(&path).expect("the fake secrets are well-formed")
 }
@@ -83,7 +91,11 @@ pub fn certificates() -> Certificates {
 
 /// Everything that is rendered for these settings, with fixed secrets and certificates.
 pub fn rendered(settings: &Settings) -> Vec<File> {
-    xtask::render::render(settings, &host_for(settings), &secrets(), &certificates()).expect("good settings render")
+    render(settings, &host_for(settings), &secrets(), &certificates())
+}
+
+pub fn render(settings: &Settings, host: &Host, secrets: &Secrets, certificates: &Certificates) -> Vec<File> {
+    xtask::render::render(settings, host, secrets, certificates, "0123456789abcdef").expect("good settings render")
 }
 
 pub fn contents<'a>(files: &'a [File], path: &str) -> &'a str {

@@ -43,6 +43,7 @@ fn memory_and_processes_are_limited() {
                 "mattermost" => Some(&case.settings.limits.mattermost),
                 "postgres" => Some(&case.settings.limits.postgres),
                 "coturn" => Some(&case.settings.limits.coturn),
+                "relay" => Some(&case.settings.limits.relay),
                 _ => None,
             };
             assert!(service["mem_limit"].is_string() && service["pids_limit"].is_u64(), "{}: {name}", case.name);
@@ -156,6 +157,7 @@ fn every_server_runs_as_a_user_of_its_own() {
                 "postgres" => "999:999",
                 "mattermost" => "2000:2000",
                 "coturn" => "65534:65534",
+                "relay" => "10001:10001",
                 other => panic!("no test knows the user of {other}"),
             };
             assert_eq!(service["user"], expected, "{}: {name}", case.name);

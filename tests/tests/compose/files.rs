@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_yaml::Value;
 use xtask::certs::Certificates;
 use xtask::images::Images;
-use xtask::render::{File, render, render_template};
+use xtask::render::{File, render_template};
 use xtask::stack::{LAB, Stack};
 
 use crate::{Case, cases, common};
@@ -37,7 +37,13 @@ fn files_with_secrets_are_private_and_ignored() {
                 found.insert(*name);
             }
         }
-        let expected = BTreeSet::from(["POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "TURN_SECRET"]);
+        let mut expected = BTreeSet::from(["POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "TURN_SECRET"]);
+        if case.settings.has_relay() {
+            let sonarqube = &case.settings.sonarqube;
+            let hooks = [&sonarqube.passed_hook, &sonarqube.failed_hook, "SONARQUBE_WEBHOOK_SECRET"];
+            let known = common::FAKE_SECRETS.iter().map(|(name, _)| *name);
+            expected.extend(known.filter(|name| hooks.contains(name)));
+        }
         assert_eq!(found, expected, "{}", case.name);
     }
 }
@@ -48,7 +54,7 @@ fn the_tracked_file_is_the_same_on_every_machine() {
     for case in cases() {
         let elsewhere = common::host(&[Ipv4Addr::new(10, 99, 88, 77), Ipv4Addr::new(192, 0, 2, 44)]);
         let (secrets, certificates) = (common::secrets(), changed(|certificates| &mut certificates.ca));
-        let other = render(&case.settings, &elsewhere, &secrets, &certificates).expect("it renders");
+        let other = common::render(&case.settings, &elsewhere, &secrets, &certificates);
         let tracked = |files: &[File]| files.iter().filter(|file| file.tracked).cloned().collect::<Vec<_>>();
         assert_eq!(tracked(&case.files), tracked(&other), "{}", case.name);
         assert_eq!(tracked(&case.files).len(), 1, "{}: compose.yaml is the only tracked one", case.name);
@@ -63,14 +69,14 @@ fn a_new_certificate_recreates_the_servers_that_read_it() {
     let case = shipped();
     let labels = |certificates: &Certificates| content_labels(&case, common::host_for(&case.settings), certificates);
     let before = labels(&common::certificates());
-    let difference = |after: [String; 3]| (0..3).map(|index| before[index] != after[index]).collect::<Vec<_>>();
+    let difference = |after: [String; 4]| (0..4).map(|index| before[index] != after[index]).collect::<Vec<_>>();
     let postgres = difference(labels(&changed(|certificates| &mut certificates.postgres)));
-    assert_eq!(postgres, [true, false, false], "PostgreSQL's own");
+    assert_eq!(postgres, [true, false, false, false], "PostgreSQL's own");
     let mattermost = difference(labels(&changed(|certificates| &mut certificates.mattermost)));
-    assert_eq!(mattermost, [false, true, false], "Mattermost's own");
+    assert_eq!(mattermost, [false, true, false, false], "Mattermost's own");
     let ca = difference(labels(&changed(|certificates| &mut certificates.ca)));
-    assert_eq!(ca, [true, true, false], "the CA: Mattermost trusts it, PostgreSQL's certificate comes from it");
-    assert_eq!(difference(labels(&common::certificates())), [false, false, false], "nothing");
+    assert_eq!(ca, [true, true, false, true], "the CA: it is trusted, and PostgreSQL's certificate comes from it");
+    assert_eq!(difference(labels(&common::certificates())), [false; 4], "nothing");
 }
 
 /// coturn reads its file when it starts; the other servers have nothing to do with it.
@@ -276,6 +282,9 @@ fn compose(root: &Path) -> Command {
     for name in ["LAN_IP", "POSTGRES_CONTENT", "MATTERMOST_CONTENT", "COTURN_CONTENT", "COMPOSE_FILE"] {
         command.env_remove(name);
     }
+    for name in ["RELAY_CONTENT", "RELAY_TAG", "RELAY_SCALE"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -289,9 +298,9 @@ fn changed(part: fn(&mut Certificates) -> &mut String) -> Certificates {
     certificates
 }
 
-/// Of PostgreSQL, Mattermost and coturn.
-fn content_labels(case: &Case, host: xtask::host::Host, certificates: &Certificates) -> [String; 3] {
-    let files = render(&case.settings, &host, &common::secrets(), certificates).expect("it renders");
+/// Of PostgreSQL, Mattermost, coturn and the relay.
+fn content_labels(case: &Case, host: xtask::host::Host, certificates: &Certificates) -> [String; 4] {
+    let files = common::render(&case.settings, &host, &common::secrets(), certificates);
     let variables = common::env_file(common::contents(&files, "compose/.env"));
-    ["POSTGRES_CONTENT", "MATTERMOST_CONTENT", "COTURN_CONTENT"].map(|name| variables[name].clone())
+    ["POSTGRES_CONTENT", "MATTERMOST_CONTENT", "COTURN_CONTENT", "RELAY_CONTENT"].map(|name| variables[name].clone())
 }

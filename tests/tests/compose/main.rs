@@ -10,6 +10,7 @@ mod every_service;
 mod files;
 mod mattermost;
 mod postgres;
+mod relay;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ mod contract_replay;
 mod database;
 mod faults;
 mod lifecycle;
+mod relay;
 mod single;
 mod tls;
 mod turn;

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod integrations;
 mod values;
 
 use expect_test::{Expect, expect};
@@ -26,7 +27,7 @@ fn the_shipped_file_is_good() {
 }
 
 /// The file is the manual: every key has a comment above it or above its group. Sections beside each other under one name, such
-/// as the limits, are a group.
+/// as the limits, are a group, and so are the entries of one list.
 #[test]
 fn every_shipped_key_is_explained() {
     let (mut explained, mut group) = (false, String::new());
@@ -37,21 +38,24 @@ fn every_shipped_key_is_explained() {
         } else if line.is_empty() {
             explained = false;
         } else if let Some(section) = line.strip_prefix('[') {
-            let parent = section.split_once('.').map_or("", |(parent, _)| parent).to_owned();
+            let is_list = section.starts_with('[');
+            let parent = section.split_once('.').map_or("", |(parent, _)| parent);
+            let parent = if is_list { section } else { parent }.to_owned();
             explained |= !parent.is_empty() && parent == group;
             group = parent;
-        } else if line.contains('=') {
+        } else if line.contains('=') && !line.starts_with('{') {
             assert!(explained, "stack.toml:{}: {line} has no comment above it or its group", index + 1);
         }
     }
 }
 
-/// There is no hidden default: without any one of its lines the shipped file is no settings file any more.
+/// There is no hidden default: without any one of its lines the shipped file is no settings file any more. Entries of a list,
+/// and Mattermost's own settings, are as many as somebody wants.
 #[test]
 fn every_shipped_key_must_be_there() {
     let shipped = common::shipped();
-    for (index, line) in shipped.lines().enumerate().filter(|(_, line)| !line.starts_with('#') && line.contains(" = "))
-    {
+    let is_key = |line: &str| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
+    for (index, line) in shipped.lines().enumerate().filter(|(_, line)| is_key(line) && !line.ends_with('[')) {
         let without: String = shipped
             .lines()
             .enumerate()
@@ -81,8 +85,8 @@ fn an_unknown_key_at_the_top_is_refused() {
         "language = \"en\"",
         "langauge = \"en\"",
         expect![[r#"
-        stack.toml:12: langauge: unknown field `langauge`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `limits`, `teams`
-        hint: remove the key, or spell it as the shipped stack.toml does"#]],
+            stack.toml:12: langauge: unknown field `langauge`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `postgres`, `jenkins`, `gitlab`, `sonarqube`, `relay`, `limits`, `teams`, `bots`, `incoming_webhooks`, `outgoing_webhooks`, `slash_commands`, `plugins`, `configuration`
+            hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
 
@@ -92,8 +96,8 @@ fn an_unknown_section_is_refused() {
         "[certificates]",
         "[certificate]",
         expect![[r#"
-        stack.toml:52: certificate: unknown field `certificate`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `limits`, `teams`
-        hint: remove the key, or spell it as the shipped stack.toml does"#]],
+            stack.toml:52: certificate: unknown field `certificate`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `postgres`, `jenkins`, `gitlab`, `sonarqube`, `relay`, `limits`, `teams`, `bots`, `incoming_webhooks`, `outgoing_webhooks`, `slash_commands`, `plugins`, `configuration`
+            hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
 
@@ -147,8 +151,8 @@ fn a_text_in_place_of_a_switch_is_refused() {
         "latex = true",
         "latex = \"yes\"",
         expect![[r#"
-        stack.toml:61: mattermost.latex: invalid type: string "yes", expected a boolean
-        hint: mend line 61: latex = "yes""#]],
+            stack.toml:63: mattermost.latex: invalid type: string "yes", expected a boolean
+            hint: mend line 63: latex = "yes""#]],
     );
 }
 
@@ -180,19 +184,19 @@ fn a_way_of_threads_that_mattermost_does_not_know_is_refused() {
         "collapsed_threads = \"always_on\"",
         "collapsed_threads = \"on\"",
         expect![[r#"
-        stack.toml:68: mattermost.collapsed_threads: unknown variant `on`, expected one of `disabled`, `default_off`, `default_on`, `always_on`
-        hint: mend line 68: collapsed_threads = "on""#]],
+            stack.toml:70: mattermost.collapsed_threads: unknown variant `on`, expected one of `disabled`, `default_off`, `default_on`, `always_on`
+            hint: mend line 70: collapsed_threads = "on""#]],
     );
 }
 
 #[test]
 fn an_unknown_key_of_a_team_is_refused() {
-    let team = "[[teams]]\nname = \"a\"\ndisplay_name = \"A\"\nchannels = []\nicon = \"x\"\n";
+    let team = "[[teams]]\nname = \"a\"\ndisplay_name = \"A\"\npeople = []\nchannels = []\nicon = \"x\"\n";
     check_text(
         &format!("{}\n{team}", common::shipped()),
         expect![[r#"
-        stack.toml:121: unknown field `icon`, expected one of `name`, `display_name`, `channels`
-        hint: remove the key, or spell it as the shipped stack.toml does"#]],
+            stack.toml:287: unknown field `icon`, expected one of `name`, `display_name`, `people`, `channels`
+            hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
 

@@ -274,8 +274,8 @@ fn local_mode_cannot_be_switched_off() {
         "local_mode = true",
         "local_mode = false",
         expect![[r#"
-        stack.toml:59: mattermost.local_mode: the health check, mmctl and `cargo xtask` all use the local socket
-        hint: leave it true; the socket is only reachable inside the container"#]],
+            stack.toml:61: mattermost.local_mode: the health check, mmctl and `cargo xtask` all use the local socket
+            hint: leave it true; the socket is only reachable inside the container"#]],
     );
 }
 
@@ -285,8 +285,8 @@ fn a_subnet_among_the_internal_hosts_is_refused() {
         "\"jenkins.cicd.local\"",
         "\"10.0.0.0/8\"",
         expect![[r#"
-        stack.toml:88: mattermost.allowed_internal_hosts: "10.0.0.0/8" is no host
-        hint: list host names or addresses, one each; a subnet would open the whole LAN to whoever can make a webhook"#]],
+            stack.toml:90: mattermost.allowed_internal_hosts: "10.0.0.0/8" is no host
+            hint: list host names or addresses, one each; a subnet would open the whole LAN to whoever can make a webhook"#]],
     );
 }
 
@@ -296,8 +296,8 @@ fn a_line_break_in_the_banner_is_refused() {
         "text = \"\"",
         "text = \"one\\ntwo\"",
         expect![[r#"
-        stack.toml:93: mattermost.banner.text: has a line break or control character
-        hint: use one line"#]],
+            stack.toml:95: mattermost.banner.text: has a line break or control character
+            hint: use one line"#]],
     );
 }
 
@@ -307,8 +307,8 @@ fn a_banner_that_is_on_and_empty_is_refused() {
         "enabled = false",
         "enabled = true",
         expect![[r#"
-        stack.toml:93: mattermost.banner.text: the banner is on and says nothing
-        hint: say something, or switch it off"#]],
+            stack.toml:95: mattermost.banner.text: the banner is on and says nothing
+            hint: say something, or switch it off"#]],
     );
 }
 
@@ -318,8 +318,8 @@ fn a_colour_that_is_none_is_refused() {
         "color = \"#f2a93b\"",
         "color = \"orange\"",
         expect![[r#"
-        stack.toml:94: mattermost.banner.color: "orange" is no colour
-        hint: use # and six hexadecimal digits"#]],
+            stack.toml:96: mattermost.banner.color: "orange" is no colour
+            hint: use # and six hexadecimal digits"#]],
     );
 }
 
@@ -329,8 +329,8 @@ fn memory_that_docker_does_not_read_is_refused() {
         "memory = \"4g\"",
         "memory = \"4 GiB\"",
         expect![[r#"
-        stack.toml:99: limits.mattermost.memory: "4 GiB" is no amount of memory
-        hint: use a number and m or g, such as "512m""#]],
+            stack.toml:157: limits.mattermost.memory: "4 GiB" is no amount of memory
+            hint: use a number and m or g, such as "512m""#]],
     );
 }
 
@@ -340,18 +340,18 @@ fn too_few_processes_are_refused() {
         "pids = 300",
         "pids = 10",
         expect![[r#"
-        stack.toml:104: limits.postgres.pids: 10 is too few to start with
-        hint: use 50 or more"#]],
+            stack.toml:162: limits.postgres.pids: 10 is too few to start with
+            hint: use 50 or more"#]],
     );
 }
 
 #[test]
 fn a_team_that_is_there_twice_is_refused() {
-    let team = "[[teams]]\nname = \"a\"\ndisplay_name = \"A\"\nchannels = []\n";
+    let team = "[[teams]]\nname = \"a\"\ndisplay_name = \"A\"\npeople = []\nchannels = []\n";
     check_text(
         &format!("{}\n{team}{team}", common::shipped()),
         expect![[r#"
-        stack.toml:117: teams: "a" is no team name, or is there twice
-        hint: use lower-case letters, digits and dashes, each name once"#]],
+            stack.toml:283: teams.1.name: "a" is no team name, or is there twice
+            hint: use lower-case letters, digits and dashes, each name once"#]],
     );
 }

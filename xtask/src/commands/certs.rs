@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use crate::drivers::{files, interrupt};
 use crate::secrets;
 use crate::stack::Stack;
-use crate::{certs, host, render, servers};
+use crate::{certs, host, servers};
 
 /// Make the CA and the servers' certificates, or renew what no longer fits.
 ///
@@ -44,7 +44,7 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     if stack.compose_folder().join(".env").exists() {
         let volume = || super::up::database_volume(stack);
         let (secrets, _) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, volume)?;
-        render::write(&render::render(&stack.settings, &host, &secrets, &certificates)?, &stack.root)?;
+        super::up::write_files(stack, &host, &secrets, &certificates)?;
         if !changes.is_empty() {
             let recreated = servers::restart_changed(stack, &secrets)?;
             if !recreated.is_empty() {

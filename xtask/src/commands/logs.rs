@@ -10,7 +10,7 @@ use crate::stack::Stack;
 #[command(after_help = "Examples:\n  cargo xtask logs\n  cargo xtask logs mattermost --follow")]
 pub struct Args {
     /// All of them without it.
-    #[arg(value_parser = ["install", "postgres", "mattermost", "coturn"])]
+    #[arg(value_parser = ["install", "postgres", "mattermost", "coturn", "relay"])]
     service: Option<String>,
 
     /// Go on until Ctrl-C.

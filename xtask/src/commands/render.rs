@@ -4,7 +4,7 @@ use crate::drivers::files;
 use crate::error::hinted;
 use crate::secrets::{self, Secrets};
 use crate::stack::Stack;
-use crate::{certs, host, render};
+use crate::{certs, host, relay_image, render};
 
 /// Write every generated file from the templates, stack.toml and this host.
 ///
@@ -62,7 +62,8 @@ fn diff(stack: &Stack) -> anyhow::Result<ExitCode> {
     let host = host::detect(&stack.settings)?;
     let files = match certs::load(&stack.root, &stack.settings)? {
         Some(certificates) if secrets.get(secrets::TURN_SECRET).is_some() => {
-            render::render(&stack.settings, &host, &secrets, &certificates)?
+            let relay_tag = relay_image::tag(&stack.settings)?;
+            render::render(&stack.settings, &host, &secrets, &certificates, &relay_tag)?
         }
         _ => render::tracked(&stack.settings)?,
     };

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::admin::{self, Outcome, Replaced, Stranger};
+use crate::certs::Certificates;
 use crate::drivers::docker::{self, Container};
 use crate::drivers::terminal::{say, waiting};
 use crate::drivers::{engine, files, interrupt};
@@ -13,7 +14,7 @@ use crate::error::hinted;
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, images, lab, preflight, render, servers, verify, wiring};
+use crate::{certs, images, lab, preflight, relay_image, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -125,12 +126,14 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     }
     let network = &stack.settings.network;
     let pinned = images::pinned()?;
-    let (existing, missing) = std::thread::scope(|scope| {
+    let relay = relay_image::recipe(&stack.settings)?;
+    let (existing, relay, missing) = std::thread::scope(|scope| {
         let existing = scope.spawn(|| docker::network(&network.name));
+        let relay = scope.spawn(|| relay_image::missing(relay));
         let missing = if use_lab { Ok(Vec::new()) } else { docker::missing_images(&pinned.all()) };
-        (joined(existing), missing)
+        (joined(existing), joined(relay), missing)
     });
-    let (existing, missing) = (existing?, missing?);
+    let (existing, relay, missing) = (existing?, relay?, missing?);
     let folder = stack.compose_folder();
     if let Some(other) = servers::own(containers, stack).into_iter().find(|container| container.folder != folder) {
         return Err(hinted(
@@ -143,6 +146,7 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     }
     images::pull(&missing)?;
     let lab_images = if use_lab { Some(lab::build()?) } else { None };
+    relay.as_ref().map_or(Ok(()), relay_image::build)?;
 
     let _lock = files::lock(&stack.root.join("env"), "up")?;
     interrupt::check()?;
@@ -183,20 +187,28 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         std::thread::scope(|scope| {
             let verified = scope.spawn(|| verify::verify(stack, &host, turn_secret, &ca));
             let started = scope.spawn(|| servers::started_since(stack, &before));
-            (joined(verified), joined(started), super::wire::difference(stack, &secrets, &rest))
+            let plan = super::wire::difference(stack, &secrets, &rest);
+            (joined(verified), joined(started), plan)
         })
     });
     let verified = verified?;
     for proof in &verified.proofs {
         say(&format!("  proven: {proof}"));
     }
-    let (started, plan) = (started?, plan?);
+    let (mut started, plan) = (started?, plan?);
     if !plan.is_empty() || !plan.problems.is_empty() {
         say("Wiring Mattermost as stack.toml says:");
         for line in plan.text().lines() {
             say(&format!("  {line}"));
         }
+        let hooks = render::relay_hooks(&stack.settings, &secrets).map(|id| id.map(str::to_owned));
         super::wire::carry_out(stack, &mut secrets, &rest, &plan)?;
+        if render::relay_hooks(&stack.settings, &secrets) != hooks.each_ref().map(Option::as_deref) {
+            // The relay reads the ids of the hooks that it posts to, and there is none without them.
+            prepare(stack, &host)?;
+            servers::start(stack, &[], &secrets)?;
+            started = servers::started_since(stack, &before)?;
+        }
     }
     if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known && plan.is_empty() {
         println!("Nothing to change: {} is up and works.", stack.settings.name);
@@ -242,11 +254,22 @@ pub(super) fn prepare(stack: &Stack, host: &Host) -> anyhow::Result<Changes> {
     }
     let (certificates, issued) = certs::ensure(&stack.root, &stack.settings, &host.lan, false)?;
     lines.extend(issued);
-    let written = render::write(&render::render(&stack.settings, host, &secrets, &certificates)?, &stack.root)?;
+    let written = write_files(stack, host, &secrets, &certificates)?;
     if !written.is_empty() {
         lines.push(format!("wrote {}", written.join(", ")));
     }
     Ok(Changes { secrets, lines })
+}
+
+/// Every generated file, from what is known now. Returns the paths of those that differed.
+pub(super) fn write_files(
+    stack: &Stack,
+    host: &Host,
+    secrets: &Secrets,
+    certificates: &Certificates,
+) -> anyhow::Result<Vec<&'static str>> {
+    let relay_tag = relay_image::tag(&stack.settings)?;
+    render::write(&render::render(&stack.settings, host, secrets, certificates, &relay_tag)?, &stack.root)
 }
 
 /// The database's volume, in words, when it exists or when nobody can say that it does not.

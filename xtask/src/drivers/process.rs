@@ -37,6 +37,9 @@ const OVERRIDES: &[&str] = &[
     "POSTGRES_CONTENT",
     "MATTERMOST_CONTENT",
     "COTURN_CONTENT",
+    "RELAY_CONTENT",
+    "RELAY_TAG",
+    "RELAY_SCALE",
 ];
 
 /// Runs a program to its end and captures what it says. `argv` must not hold a secret: other users can read it.

@@ -18,7 +18,7 @@ use crate::certs::Certificates;
 use crate::drivers::files;
 use crate::host::Host;
 use crate::images;
-use crate::secrets::{POSTGRES_PASSWORD, POSTGRES_SUPERUSER_PASSWORD, Secrets, TURN_SECRET};
+use crate::secrets::{POSTGRES_PASSWORD, POSTGRES_SUPERUSER_PASSWORD, SONARQUBE_WEBHOOK_SECRET, Secrets, TURN_SECRET};
 use crate::settings::Settings;
 
 /// A generated file.
@@ -32,12 +32,14 @@ pub struct File {
     pub tracked: bool,
 }
 
-/// Everything that the servers read, and what Compose reads to start them.
+/// Everything that the servers read, and what Compose reads to start them. `relay_tag` is that of the relay's image, for
+/// settings that have a relay.
 pub fn render(
     settings: &Settings,
     host: &Host,
     secrets: &Secrets,
     certificates: &Certificates,
+    relay_tag: &str,
 ) -> anyhow::Result<Vec<File>> {
     let mut files = tracked(settings)?;
     let lan_ip = host.lan_ip().to_string();
@@ -61,9 +63,16 @@ pub fn render(
             turn_secret,
         },
     )?;
+    let relay = relay(settings, secrets)?;
     let dotenv = template(
         "compose/.env",
         context! {
+            settings => Serde(settings),
+            has_relay => settings.has_relay(),
+            relay_tag,
+            // Without the id of the hook the relay refuses to start, so there is none until the wiring has made the hook.
+            relay_scale => u8::from(hook_id(&settings.sonarqube.failed_hook, secrets).is_some()),
+            relay_content => content(&[&certificates.ca, &relay]),
             lan_ip => &lan_ip,
             postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba, &start]),
             mattermost_content => content(&[&certificates.ca, &certificates.mattermost]),
@@ -82,7 +91,37 @@ pub fn render(
         ignored("env/postgres/superuser_password", secrets.require(POSTGRES_SUPERUSER_PASSWORD)?.to_owned(), 0o600),
         ignored("env/postgres/password", password.to_owned(), 0o600),
     ]);
+    if settings.has_relay() {
+        files.push(ignored("env/relay.toml", relay, 0o600));
+    }
     Ok(files)
+}
+
+/// The ids of the hooks that the relay posts to, as far as they are known: when they change, so does what it reads.
+pub fn relay_hooks<'a>(settings: &Settings, secrets: &'a Secrets) -> [Option<&'a str>; 2] {
+    [&settings.sonarqube.passed_hook, &settings.sonarqube.failed_hook].map(|name| hook_id(name, secrets))
+}
+
+fn hook_id<'a>(name: &str, secrets: &'a Secrets) -> Option<&'a str> {
+    if name.is_empty() { None } else { secrets.get(name) }
+}
+
+/// relay.toml. The ids of hooks that are not made yet are empty.
+fn relay(settings: &Settings, secrets: &Secrets) -> anyhow::Result<String> {
+    if !settings.has_relay() {
+        return Ok(String::new());
+    }
+    let [passed_hook, failed_hook] = relay_hooks(settings, secrets).map(Option::unwrap_or_default);
+    template(
+        "env/relay.toml",
+        context! {
+            settings => Serde(settings),
+            mattermost_host => settings.mattermost_host(),
+            secret => secrets.require(SONARQUBE_WEBHOOK_SECRET)?,
+            passed_hook,
+            failed_hook,
+        },
+    )
 }
 
 /// The files that git tracks. They depend on stack.toml alone, so `render --check` needs neither secrets nor Docker.
@@ -94,6 +133,8 @@ pub fn tracked(settings: &Settings) -> anyhow::Result<Vec<File>> {
             images => Serde(images::pinned()?),
             mattermost_host => settings.mattermost_host(),
             postgres_host => settings.postgres_host(),
+            relay_host => settings.relay_host(),
+            has_relay => settings.has_relay(),
         },
     )?;
     Ok(vec![File { path: "compose/compose.yaml", contents, mode: 0o644, tracked: true }])
@@ -167,6 +208,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("compose/.env", include_str!("../../../compose/.env.j2")),
     ("env/mattermost.env", include_str!("../../../env/mattermost.env.j2")),
     ("env/turnserver.conf", include_str!("../../../env/turnserver.conf.j2")),
+    ("env/relay.toml", include_str!("../../../env/relay.toml.j2")),
     ("env/postgres/pg_hba.conf", include_str!("../../../env/postgres/pg_hba.conf.j2")),
     ("env/postgres/start.sh", include_str!("../../../env/postgres/start.sh.j2")),
     ("env/postgres/init.sql", include_str!("../../../env/postgres/init.sql.j2")),

@@ -42,12 +42,15 @@ fn teams(settings: &Settings) -> Option<Problem> {
                 return Some(problem);
             }
             // The limits of Mattermost are 250 and 1024 characters; the purpose also holds our mark.
-            if channel.purpose.chars().count() > 200 || channel.header.chars().count() > 1024 {
-                let fix = "a purpose has 200 characters at most, a header 1024";
-                return wrong(key("purpose"), format!("is too long for {}:{}", team.name, channel.name), fix);
+            for (rest, text, most) in [("purpose", &channel.purpose, 200), ("header", &channel.header, 1024)] {
+                let length = text.chars().count();
+                if length > most {
+                    let what = format!("that of {}:{} has {length} characters", team.name, channel.name);
+                    return wrong(key(rest), what, format!("use {most} at most"));
+                }
             }
             if let Some(person) = channel.people.iter().find(|person| !team.people.contains(person)) {
-                let what = format!("{person:?} is in {}:{} but not in {}", channel.name, team.name, team.name);
+                let what = format!("{person:?} is in {}:{} but not in {}", team.name, channel.name, team.name);
                 return wrong(key("people"), what, format!("add {person:?} to the people of {:?} too", team.name));
             }
         }
@@ -84,7 +87,8 @@ fn bots(settings: &Settings) -> Option<Problem> {
             return Some(problem);
         }
         if bot.description.chars().count() > 200 {
-            return wrong(format!("bots.{index}.description"), "is too long", "use 200 characters at most");
+            let what = format!("has {} characters", bot.description.chars().count());
+            return wrong(format!("bots.{index}.description"), what, "use 200 at most");
         }
     }
     if !settings.bots.is_empty() && !settings.mattermost.bot_accounts {
@@ -131,11 +135,8 @@ fn callers(settings: &Settings) -> Option<Problem> {
             return wrong(key("team"), format!("{:?} is not in [[teams]]", hook.team), "name one that is");
         }
         if !hook.channel.is_empty() && !has_channel(settings, &format!("{}:{}", hook.team, hook.channel)) {
-            return wrong(
-                key("channel"),
-                format!("{:?} is no channel of {}", hook.channel, hook.team),
-                "or leave it \"\"",
-            );
+            let what = format!("{:?} is no channel of {}", hook.channel, hook.team);
+            return wrong(key("channel"), what, "use the name of one, without its team, or \"\" for all");
         }
         if !settings.bots.iter().any(|bot| bot.name == hook.bot) {
             return wrong(key("bot"), format!("{:?} is not in [[bots]]", hook.bot), "name one that is");
@@ -146,7 +147,7 @@ fn callers(settings: &Settings) -> Option<Problem> {
         }
         if !["application/json", "application/x-www-form-urlencoded"].contains(&hook.content_type.as_str()) {
             let fix = "use \"application/json\" or \"application/x-www-form-urlencoded\"";
-            return wrong(key("content_type"), format!("{:?}", hook.content_type), fix);
+            return wrong(key("content_type"), format!("Mattermost posts no {:?}", hook.content_type), fix);
         }
         if hook.urls.is_empty() {
             return wrong(key("urls"), "is empty", "name at least one URL");
@@ -351,11 +352,8 @@ fn tools(settings: &Settings) -> Option<Problem> {
     }
     const BRANCHES: [&str; 4] = ["all", "default", "protected", "default_and_protected"];
     if !BRANCHES.contains(&settings.gitlab.branches.as_str()) {
-        return wrong(
-            "gitlab.branches",
-            format!("{:?}", settings.gitlab.branches),
-            format!("use {}", BRANCHES.join(", ")),
-        );
+        let what = format!("GitLab knows no {:?}", settings.gitlab.branches);
+        return wrong("gitlab.branches", what, format!("use one of {}", BRANCHES.join(", ")));
     }
     for (key, paths) in [("gitlab.projects", &settings.gitlab.projects), ("gitlab.groups", &settings.gitlab.groups)] {
         let is_path = |path: &str| {
@@ -374,8 +372,9 @@ fn tools(settings: &Settings) -> Option<Problem> {
     if settings.relay.port < 1024 {
         return wrong("relay.port", format!("{} is a privileged port", settings.relay.port), "use 1024 or above");
     }
-    if !(10..=1_000_000).contains(&settings.relay.queue) {
-        return wrong("relay.queue", format!("{} deliveries", settings.relay.queue), "use 10 to 1000000");
+    if !(10..=100_000).contains(&settings.relay.queue) {
+        let what = format!("{} deliveries are too few or too many", settings.relay.queue);
+        return wrong("relay.queue", what, "use 10 to 100000");
     }
     None
 }
