@@ -9,6 +9,7 @@ mod database;
 mod faults;
 mod lifecycle;
 mod relay;
+mod relay;
 mod single;
 mod tls;
 mod turn;

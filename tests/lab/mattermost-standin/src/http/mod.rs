@@ -45,7 +45,7 @@ fn router(server: Arc<Server>) -> Router {
         .route("/users/login", post(users::log_in))
         .route("/users/me", get(users::me))
         .route("/users/username/{name}", get(users::by_name))
-        .route("/users/{user}/channel_members", get(users::channel_members))
+        .route("/users/{user}/teams/{team}/channels/members", get(users::channel_members))
         .route("/users/{user}/teams/{team}/channels", get(users::channels))
         .route("/bots", get(bots::list).post(bots::create))
         .route("/teams", get(teams::list))

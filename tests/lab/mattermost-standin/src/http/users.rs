@@ -83,15 +83,14 @@ pub async fn channels(
     Ok(json_line(&server.store.channels_of_member(&user, &team).await?.into()).into_response())
 }
 
-/// All memberships of an account, in every team.
+/// The memberships of an account in the channels of one team.
 pub async fn channel_members(
     State(server): State<Arc<Server>>,
     headers: HeaderMap,
-    Path(user): Path<String>,
-    RawQuery(query): RawQuery,
+    Path((user, team)): Path<(String, String)>,
 ) -> Result<Response, AppError> {
     let user = self_or_anyone(&server, &headers, user).await?;
-    Ok(json_line(&server.store.memberships(&user, Query::read(query).page()).await?.into()).into_response())
+    Ok(json_line(&server.store.memberships(&user, &team).await?.into()).into_response())
 }
 
 /// The id of the account asked for: one's own, or for an administrator anybody's.

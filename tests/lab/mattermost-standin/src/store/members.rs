@@ -50,13 +50,12 @@ impl Store {
         self.documents(&sql, &[&channel, &page.limit, &page.offset]).await
     }
 
-    /// One account's memberships in every team, each with its team's names.
-    pub async fn memberships(&self, user: &str, page: Page) -> Result<Vec<Value>, Error> {
+    /// One account's memberships in the channels of a team, all at once as the server gives them.
+    pub async fn memberships(&self, user: &str, team: &str) -> Result<Vec<Value>, Error> {
         let sql = format!(
-            "SELECT json_build_object({FIELDS}, 'team_display_name', t.displayname, 'team_name', t.name, \
-             'team_update_at', t.updateat)::text FROM channelmembers m JOIN channels c ON c.id = m.channelid \
-             JOIN teams t ON t.id = c.teamid WHERE m.userid = $1 ORDER BY m.channelid LIMIT $2 OFFSET $3"
+            "SELECT json_build_object({FIELDS})::text FROM channelmembers m JOIN channels c ON c.id = m.channelid \
+             WHERE m.userid = $1 AND c.teamid = $2 ORDER BY m.channelid"
         );
-        self.documents(&sql, &[&user, &page.limit, &page.offset]).await
+        self.documents(&sql, &[&user, &team]).await
     }
 }
