@@ -6,9 +6,9 @@ mod contract;
 
 mod contract_replay;
 mod database;
+mod deliveries;
 mod faults;
 mod lifecycle;
-mod relay;
 mod relay;
 mod single;
 mod tls;
