@@ -6,10 +6,9 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
 use super::request::{Query, administrator, document, forbidden, missing_team, missing_user, text};
-use super::{authenticate, json_line};
+use super::{authenticate, json, json_line};
 use crate::Server;
 use crate::accounts::is_administrator;
 use crate::app_error::AppError;
@@ -51,7 +50,7 @@ pub async fn members(
     RawQuery(query): RawQuery,
 ) -> Result<Response, AppError> {
     for_members(&server, &headers, &team).await?;
-    Ok(json_line(&server.store.team_members(&team, Query::read(query).page()).await?.into()).into_response())
+    Ok(json(&server.store.team_members(&team, Query::read(query).page()).await?.into()).into_response())
 }
 
 pub async fn add_member(
@@ -76,7 +75,7 @@ pub async fn remove_member(
 ) -> Result<Response, AppError> {
     administrator(&server, &headers).await?;
     server.store.remove_team_member(&team, &user).await?;
-    Ok(json_line(&json!({"status": "OK"})).into_response())
+    Ok(json_line(&serde_json::json!({"status": "OK"})).into_response())
 }
 
 async fn for_members(server: &Server, headers: &HeaderMap, team: &str) -> Result<(), AppError> {

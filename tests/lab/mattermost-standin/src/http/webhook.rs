@@ -81,6 +81,9 @@ async fn handle(server: &Server, id: &str, payload: &Value) -> Result<Result<(),
     if name.starts_with('@') {
         return Err(not_covered("a webhook's direct message"));
     }
+    if let Some(key) = ["icon_emoji", "priority", "type"].into_iter().find(|it| !payload[*it].is_null()) {
+        return Err(not_covered(&format!("a webhook's {key}")));
+    }
     let channel = match name.trim_start_matches('#') {
         "" => server.store.channel(&text(&hook, "channel_id")).await?,
         // An archived channel is not found by its name.

@@ -38,10 +38,10 @@ impl Store {
         owner: &str,
     ) -> Result<Option<User>, Error> {
         let sql = "WITH account AS (INSERT INTO users (id, createat, updateat, username, email, firstname, roles) \
-             VALUES ($1, $2, $2, $3, $3 || '@localhost', $4, 'system_user') RETURNING id) \
+             VALUES ($1, $2, $2, $3, $7, $4, 'system_user') RETURNING id) \
              INSERT INTO bots (userid, ownerid, description, createat, updateat) SELECT id, $5, $6, $2, $2 FROM account";
-        let id = ids::new_id();
-        self.execute(sql, &[&id, &log::now_ms(), &username, &display_name, &owner, &description]).await?;
+        let (id, email) = (ids::new_id(), format!("{username}@localhost"));
+        self.execute(sql, &[&id, &log::now_ms(), &username, &display_name, &owner, &description, &email]).await?;
         self.user_by("u.id = $1", &id).await
     }
 
