@@ -54,6 +54,7 @@ impl Spool {
         }
         let (sender, commands) = mpsc::channel();
         let worker = Worker { journal, metrics, waiting, synced: Instant::now(), complained: false };
+        worker.publish();
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || worker.run(&commands));
         Ok((Spool(sender), thread.map_err(|it| it.to_string())?))
     }
@@ -117,7 +118,6 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
-        self.publish();
         let mut answers = Vec::with_capacity(BATCH);
         while let Ok(first) = commands.recv() {
             let more = std::iter::from_fn(|| commands.try_recv().ok());
@@ -165,7 +165,7 @@ impl Worker {
             }
             Command::Probe { reply } => {
                 if self.complained || self.synced.elapsed() > PROBE_EVERY {
-                    self.journal.stage_probe();
+                    self.journal.stage_probe(self.complained);
                 }
                 answers.push(Answer::Probe(reply));
             }
