@@ -112,12 +112,12 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, mut stop: watch
 async fn connection(socket: TcpStream, service: &Arc<Service>, mut stop: watch::Receiver<bool>) {
     let _ = socket.set_nodelay(true);
     let start = Instant::now();
-    // When the last request came, in milliseconds after the start.
+    // When the last request came, in milliseconds after the start; 0 before the first.
     let active = Arc::new(AtomicU64::new(0));
     let handler = {
         let (service, active) = (Arc::clone(service), Arc::clone(&active));
         service_fn(move |request| {
-            active.store(start.elapsed().as_millis() as u64, Relaxed);
+            active.store((start.elapsed().as_millis() as u64).max(1), Relaxed);
             let service = Arc::clone(&service);
             async move { Ok::<_, Infallible>(routes::answer(request, &service).await) }
         })
@@ -136,14 +136,15 @@ async fn connection(socket: TcpStream, service: &Arc<Service>, mut stop: watch::
         tokio::select! {
             result = &mut connection => {
                 match result {
-                    Err(error) if error.is_timeout() => service.refused(Refusal::Slow),
+                    // After a request, it was the pause between two that took too long, and that is nobody's fault.
+                    Err(error) if error.is_timeout() && active.load(Relaxed) == 0 => service.refused(Refusal::Slow),
                     Err(error) if error.is_parse() => service.refused(Refusal::BrokenRequest),
                     // Closed, broken or silent: everyday life of a connection.
                     Ok(()) | Err(_) => {}
                 }
                 return;
             }
-            () = sleep_until(end), if end > Instant::now() => {}
+            () = sleep_until(end) => {}
             _ = stop.wait_for(|it| *it), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();

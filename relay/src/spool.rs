@@ -46,7 +46,9 @@ impl Spool {
         metrics: Arc<Metrics>,
         waiting: UnboundedSender<Entry>,
     ) -> Result<(Spool, JoinHandle<()>), String> {
-        let journal = Journal::open(folder, queue).map_err(|it| format!("{}: {it}", folder.display()))?;
+        let journal = Journal::open(folder, queue).map_err(|it| {
+            format!("spool: {}: {it}; it must be a folder that the relay's user can write to", folder.display())
+        })?;
         metrics.damaged_bytes.store(journal.damaged_bytes(), Relaxed);
         for entry in journal.waiting() {
             // Without a receiver nobody posts: only tests do that.

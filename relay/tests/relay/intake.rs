@@ -146,3 +146,16 @@ fn slow_clients_are_cut_off_while_others_are_served() {
     assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
     assert!(relay.metric("refused_total{reason=\"slow\"}") >= 100);
 }
+
+#[test]
+fn a_kept_connection_is_closed_after_a_while_and_that_is_no_refusal() {
+    let site = alone();
+    let relay = site.start();
+    let mut client = relay.client();
+    for name in ["a", "b"] {
+        assert_eq!(client.deliver(&delivery(name)).expect("an answer").status, 200);
+    }
+    client.answer().expect_err("closed");
+    assert_eq!(relay.metric("refused_total{reason=\"slow\"}"), 0);
+    wait_for("only the one that asks is there", || relay.metric("connections") == 1);
+}
