@@ -25,6 +25,8 @@ pub use self::record::Identity;
 
 /// At most so many commands share one sync.
 const BATCH: usize = 256;
+/// And so many bytes, so that the buffer stays small.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// A healthy disk is asked for proof no more often than this, whoever asks.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -122,8 +124,9 @@ impl Worker {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
         let mut answers = Vec::with_capacity(BATCH);
         while let Ok(first) = commands.recv() {
-            let more = std::iter::from_fn(|| commands.try_recv().ok());
-            for command in std::iter::once(first).chain(more.take(BATCH - 1)) {
+            self.stage(first, &mut answers);
+            while answers.len() < BATCH && self.journal.staged_bytes() < BATCH_BYTES {
+                let Ok(command) = commands.try_recv() else { break };
                 self.stage(command, &mut answers);
             }
             if answers.is_empty() {

@@ -99,11 +99,12 @@ async fn read(mut body: Incoming, service: &Service) -> Result<(Vec<u8>, Option<
         }
         if bytes.len() + data.len() > SMALL_BODY && permit.is_none() {
             permit = service.large_bodies.acquire().await.ok();
-            bytes.reserve_exact(BODY_BYTES - bytes.len());
+            // Believed only now that so much of it has come; exact, because doubling would take twice the memory.
+            let rest = body.size_hint().exact().and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
+            bytes.reserve_exact(data.len() + rest.min(BODY_BYTES));
         }
         bytes.extend_from_slice(&data);
     }
-    bytes.shrink_to_fit();
     Ok((bytes, permit))
 }
 

@@ -153,6 +153,11 @@ impl Journal {
         self.end
     }
 
+    /// What the next commit writes.
+    pub fn staged_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What was unreadable when the journal was opened.
     pub fn damaged_bytes(&self) -> u64 {
         self.damaged

@@ -66,6 +66,10 @@ fn write(buffer: &mut Vec<u8>, payload: &[&[u8]]) {
         hash.update(part);
         length += part.len();
     }
+    // Exact, because doubling a buffer that holds a large body is the most memory that the relay ever takes.
+    if length > 64 * 1024 {
+        buffer.reserve_exact(HEAD as usize + length);
+    }
     buffer.extend_from_slice(MARKER);
     // A payload is at most LONGEST.
     buffer.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
