@@ -23,7 +23,7 @@ use crate::spool::Spool;
 
 /// Who comes when so many are there waits in the kernel's queue: refused, a delivery would be lost, because SonarQube
 /// sends it once.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 128;
 /// For the head of a request, and for the time between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the body after the head: 10 s together, which is also how long SonarQube waits for an answer.
@@ -32,14 +32,15 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// every other limit.
 const LIFE: Duration = Duration::from_secs(20);
 /// All headers of a request together, in bytes, which is also what a connection buffers.
-const HEAD_BYTES: usize = 16 * 1024;
+const HEAD_BYTES: usize = 8 * 1024;
 const MOST_HEADERS: usize = 64;
 /// The largest body, in bytes. SonarQube's have one or two thousand.
 const BODY_BYTES: usize = 1024 * 1024;
-/// Up to here a body just is read; together that is 4 MiB at worst.
-const SMALL_BODY: usize = 16 * 1024;
-/// So many may grow beyond at a time. The others wait, and who waits too long is cut off.
-const LARGE_BODIES: usize = 3;
+/// Up to here a body just is read; together that is 1 MiB at worst.
+const SMALL_BODY: usize = 8 * 1024;
+/// So many may grow beyond at a time, which keeps the relay below 15 MB. The others wait, and who waits too long is cut
+/// off. SonarQube's own deliveries are small.
+const LARGE_BODIES: usize = 1;
 
 /// What every request works on.
 pub struct Service {
@@ -112,12 +113,12 @@ pub async fn serve(listener: TcpListener, service: Arc<Service>, mut stop: watch
 async fn connection(socket: TcpStream, service: &Arc<Service>, mut stop: watch::Receiver<bool>) {
     let _ = socket.set_nodelay(true);
     let start = Instant::now();
-    // When the last request came, in milliseconds after the start.
+    // When the last request came, in milliseconds after the start; 0 before the first.
     let active = Arc::new(AtomicU64::new(0));
     let handler = {
         let (service, active) = (Arc::clone(service), Arc::clone(&active));
         service_fn(move |request| {
-            active.store(start.elapsed().as_millis() as u64, Relaxed);
+            active.store((start.elapsed().as_millis() as u64).max(1), Relaxed);
             let service = Arc::clone(&service);
             async move { Ok::<_, Infallible>(routes::answer(request, &service).await) }
         })
@@ -136,14 +137,15 @@ async fn connection(socket: TcpStream, service: &Arc<Service>, mut stop: watch::
         tokio::select! {
             result = &mut connection => {
                 match result {
-                    Err(error) if error.is_timeout() => service.refused(Refusal::Slow),
+                    // After a request, it was the pause between two that took too long, and that is nobody's fault.
+                    Err(error) if error.is_timeout() && active.load(Relaxed) == 0 => service.refused(Refusal::Slow),
                     Err(error) if error.is_parse() => service.refused(Refusal::BrokenRequest),
                     // Closed, broken or silent: everyday life of a connection.
                     Ok(()) | Err(_) => {}
                 }
                 return;
             }
-            () = sleep_until(end), if end > Instant::now() => {}
+            () = sleep_until(end) => {}
             _ = stop.wait_for(|it| *it), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();

@@ -25,6 +25,8 @@ pub use self::record::Identity;
 
 /// At most so many commands share one sync.
 const BATCH: usize = 256;
+/// And so many bytes, so that the buffer stays small.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// A healthy disk is asked for proof no more often than this, whoever asks.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -46,7 +48,9 @@ impl Spool {
         metrics: Arc<Metrics>,
         waiting: UnboundedSender<Entry>,
     ) -> Result<(Spool, JoinHandle<()>), String> {
-        let journal = Journal::open(folder, queue).map_err(|it| format!("{}: {it}", folder.display()))?;
+        let journal = Journal::open(folder, queue).map_err(|it| {
+            format!("spool: {}: {it}; it must be a folder that the relay's user can write to", folder.display())
+        })?;
         metrics.damaged_bytes.store(journal.damaged_bytes(), Relaxed);
         for entry in journal.waiting() {
             // Without a receiver nobody posts: only tests do that.
@@ -54,6 +58,7 @@ impl Spool {
         }
         let (sender, commands) = mpsc::channel();
         let worker = Worker { journal, metrics, waiting, synced: Instant::now(), complained: false };
+        worker.publish();
         let thread = std::thread::Builder::new().name("spool".into()).spawn(move || worker.run(&commands));
         Ok((Spool(sender), thread.map_err(|it| it.to_string())?))
     }
@@ -117,11 +122,11 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, commands: &mpsc::Receiver<Command>) {
-        self.publish();
         let mut answers = Vec::with_capacity(BATCH);
         while let Ok(first) = commands.recv() {
-            let more = std::iter::from_fn(|| commands.try_recv().ok());
-            for command in std::iter::once(first).chain(more.take(BATCH - 1)) {
+            self.stage(first, &mut answers);
+            while answers.len() < BATCH && self.journal.staged_bytes() < BATCH_BYTES {
+                let Ok(command) = commands.try_recv() else { break };
                 self.stage(command, &mut answers);
             }
             if answers.is_empty() {
@@ -165,7 +170,7 @@ impl Worker {
             }
             Command::Probe { reply } => {
                 if self.complained || self.synced.elapsed() > PROBE_EVERY {
-                    self.journal.stage_probe();
+                    self.journal.stage_probe(self.complained);
                 }
                 answers.push(Answer::Probe(reply));
             }

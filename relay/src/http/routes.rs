@@ -7,6 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::delivery::{Delivery, NotADelivery, Outcome};
@@ -51,7 +52,9 @@ async fn delivery(request: Request<Incoming>, service: &Service) -> Result<Answe
     if headers.next().is_some() {
         return Err(Refusal::WrongSignature);
     }
-    let body = timeout(BODY_TIMEOUT, read(request.into_body(), service)).await.map_err(|_| Refusal::Slow)??;
+    // The permit is kept for as long as the body is.
+    let (body, _permit) =
+        timeout(BODY_TIMEOUT, read(request.into_body(), service)).await.map_err(|_| Refusal::Slow)??;
     if !service.key.verify(&body, &signature) {
         return Err(Refusal::WrongSignature);
     }
@@ -83,7 +86,7 @@ async fn delivery(request: Request<Incoming>, service: &Service) -> Result<Answe
 }
 
 /// Reads a body of at most `BODY_BYTES`. What it declares is not believed, and memory is taken as bytes arrive.
-async fn read(mut body: Incoming, service: &Service) -> Result<Vec<u8>, Refusal> {
+async fn read(mut body: Incoming, service: &Service) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refusal> {
     if body.size_hint().lower() > BODY_BYTES as u64 {
         return Err(Refusal::TooLarge);
     }
@@ -96,10 +99,13 @@ async fn read(mut body: Incoming, service: &Service) -> Result<Vec<u8>, Refusal>
         }
         if bytes.len() + data.len() > SMALL_BODY && permit.is_none() {
             permit = service.large_bodies.acquire().await.ok();
+            // Believed only now that so much of it has come; exact, because doubling would take twice the memory.
+            let rest = body.size_hint().exact().and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
+            bytes.reserve_exact(data.len() + rest.min(BODY_BYTES));
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(bytes)
+    Ok((bytes, permit))
 }
 
 /// 200 also while Mattermost is away: then the queue does its work.

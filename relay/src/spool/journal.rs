@@ -153,6 +153,11 @@ impl Journal {
         self.end
     }
 
+    /// What the next commit writes.
+    pub fn staged_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What was unreadable when the journal was opened.
     pub fn damaged_bytes(&self) -> u64 {
         self.damaged
@@ -182,9 +187,10 @@ impl Journal {
         }
     }
 
-    /// Makes the next commit write something.
-    pub fn stage_probe(&mut self) {
-        record::write_nothing(&mut self.buffer);
+    /// Makes the next commit write something. After an error that is as much as a large delivery: a full disk often has
+    /// room for a few bytes.
+    pub fn stage_probe(&mut self, after_error: bool) {
+        record::write_nothing(&mut self.buffer, if after_error { &[0; 8192] } else { &[] });
     }
 
     /// Writes and syncs what is staged, and gives the deliveries that wait from now on; `None` when nothing was staged.
@@ -195,8 +201,12 @@ impl Journal {
         let length = self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BUFFER);
-        self.torn |= written.is_err();
-        written?;
+        if let Err(error) = written {
+            self.torn = true;
+            // At once, if it can be; else before the next write.
+            let _ = self.undo();
+            return Err(error);
+        }
         if length == 0 {
             return Ok(None);
         }
@@ -209,13 +219,19 @@ impl Journal {
         Ok(Some(staged.into_iter().map(|it| self.insert(it)).collect()))
     }
 
-    fn write(&mut self) -> io::Result<()> {
+    /// Takes back what a failed write or sync may have left.
+    fn undo(&mut self) -> io::Result<()> {
         if self.torn {
             self.file.set_len(self.end)?;
             self.file.sync_all()?;
             File::open(&self.folder)?.sync_all()?;
             self.torn = false;
         }
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.undo()?;
         if self.buffer.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 //!
 //! - `P` or `F`: a delivery whose gate passed or failed: when it was accepted (8 bytes, seconds since 1970), and the body.
 //! - `D`: Mattermost has the delivery with this identity (16 bytes).
-//! - `-`: nothing, written to see whether the disk takes it.
+//! - `-`: nothing (any bytes), written to see whether the disk takes it.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -55,8 +55,8 @@ pub fn write_posted(buffer: &mut Vec<u8>, identity: Identity) {
     write(buffer, &[b"D", &identity.0]);
 }
 
-pub fn write_nothing(buffer: &mut Vec<u8>) {
-    write(buffer, &[b"-"]);
+pub fn write_nothing(buffer: &mut Vec<u8>, filler: &[u8]) {
+    write(buffer, &[b"-", filler]);
 }
 
 fn write(buffer: &mut Vec<u8>, payload: &[&[u8]]) {
@@ -65,6 +65,10 @@ fn write(buffer: &mut Vec<u8>, payload: &[&[u8]]) {
     for part in payload {
         hash.update(part);
         length += part.len();
+    }
+    // Exact, because doubling a buffer that holds a large body is the most memory that the relay ever takes.
+    if length > 64 * 1024 {
+        buffer.reserve_exact(HEAD as usize + length);
     }
     buffer.extend_from_slice(MARKER);
     // A payload is at most LONGEST.
@@ -80,7 +84,7 @@ pub fn read(head: &[u8; HEAD as usize], payload: &[u8]) -> Option<Record> {
     }
     match payload.split_first()? {
         (b'D', identity) => Some(Record::Posted(Identity(identity.try_into().ok()?))),
-        (b'-', []) => Some(Record::Nothing),
+        (b'-', _) => Some(Record::Nothing),
         (kind @ (b'P' | b'F'), rest) => {
             let (accepted, body) = rest.split_first_chunk()?;
             let outcome = if *kind == b'P' { Outcome::Passed } else { Outcome::Failed };

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -129,4 +130,28 @@ fn a_torn_end_is_cut_off_with_a_line_in_the_log() {
     assert_eq!(relay.deliver(&delivery("later")).status, 200);
     hooks.restart();
     wait_for("both are posted", || hooks.titles() == ["whole", "later"].map(title));
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let mut hooks = HookServer::start();
+    hooks.kill();
+    let site = Site::new(&hooks);
+    let mut limited = Command::new("sh");
+    // Files of at most 8 KiB, and an error instead of a signal beyond.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_relay")]);
+    let relay = site.start_command(limited);
+    let names: Vec<String> = (0..10).map(|it| format!("p{it}")).collect();
+    let (taken, refused): (Vec<_>, Vec<_>) = names.iter().partition(|it| relay.deliver(&delivery(it)).status == 200);
+    assert!(taken.len() > 3 && refused.len() > 1, "{taken:?}");
+    assert_eq!(relay.deliver(&delivery(refused[0])).status, 503);
+    assert!(relay.metric("refused_total{reason=\"spool\"}") > 1);
+    let health = relay.client().request("GET", "/healthz").expect("an answer");
+    assert_eq!((health.status, health.body.starts_with("{\"status\":\"spool\"")), (503, true), "{}", health.body);
+    assert!(relay.log().contains("writing the journal failed"), "{}", relay.log());
+    relay.kill();
+    hooks.restart();
+    let relay = site.start();
+    assert_eq!(relay.metric("journal_damaged_bytes"), 0, "what was half written has been undone");
+    wait_for("all that was taken is posted", || hooks.titles() == taken.iter().map(|it| title(it)).collect::<Vec<_>>());
 }

@@ -133,16 +133,29 @@ fn slow_clients_are_cut_off_while_others_are_served() {
         format!("POST /sonarqube HTTP/1.1\r\nHost: x\r\n{signed}Content-Length: 500\r\n\r\n{{"),
     ];
     // More than may be there at a time: those of the second row wait until the first are cut off.
-    let mut clients: Vec<Client> = (0..300).map(|_| relay.client()).collect();
+    let mut clients: Vec<Client> = (0..200).map(|_| relay.client()).collect();
     for (client, opening) in clients.iter_mut().zip(openings.iter().cycle()) {
         client.send(opening.as_bytes()).expect("sent");
     }
     let answers: Vec<Option<u16>> =
-        clients.iter_mut().take(200).map(|it| it.answer().ok().map(|it| it.status)).collect();
+        clients.iter_mut().take(120).map(|it| it.answer().ok().map(|it| it.status)).collect();
     assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
     assert!(answers.iter().all(|it| [None, Some(408)].contains(it)), "{answers:?}");
     assert!(answers.contains(&Some(408)));
     assert_eq!(relay.deliver(&delivery("in time")).status, 200);
     assert!(start.elapsed() < Duration::from_secs(11), "{:?}", start.elapsed());
-    assert!(relay.metric("refused_total{reason=\"slow\"}") >= 100);
+    assert!(relay.metric("refused_total{reason=\"slow\"}") >= 80);
+}
+
+#[test]
+fn a_kept_connection_is_closed_after_a_while_and_that_is_no_refusal() {
+    let site = alone();
+    let relay = site.start();
+    let mut client = relay.client();
+    for name in ["a", "b"] {
+        assert_eq!(client.deliver(&delivery(name)).expect("an answer").status, 200);
+    }
+    client.answer().expect_err("closed");
+    assert_eq!(relay.metric("refused_total{reason=\"slow\"}"), 0);
+    wait_for("only the one that asks is there", || relay.metric("connections") == 1);
 }

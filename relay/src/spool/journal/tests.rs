@@ -166,8 +166,10 @@ proptest! {
         drop(journal);
         let mut torn = Vec::new();
         record::write_delivery(&mut torn, Outcome::Failed, 1, b"a delivery whose write was cut off");
+        // What follows is anything but the rest of it.
+        let wrong = !torn[cut.min(torn.len() - 1)];
         torn.truncate(cut.min(torn.len() - 1));
-        append(&folder, &[torn, garbage].concat());
+        append(&folder, &[torn, vec![wrong], garbage].concat());
 
         let mut journal = open(&folder);
         prop_assert_eq!(bodies(&journal), [b"first"]);

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
@@ -69,13 +69,13 @@ impl Site {
 
     /// Starts the binary that cargo built, and waits until it listens.
     pub fn start(&self) -> Relay<'_> {
-        self.start_binary(Path::new(env!("CARGO_BIN_EXE_relay")))
+        self.start_command(Command::new(env!("CARGO_BIN_EXE_relay")))
     }
 
-    pub fn start_binary(&self, binary: &Path) -> Relay<'_> {
+    /// Starts the binary by another way.
+    pub fn start_command(&self, mut command: Command) -> Relay<'_> {
         let log = self.folder.path().join("log");
         let stderr = std::fs::File::create(&log).expect("a file");
-        let mut command = Command::new(binary);
         command.arg("--config").arg(self.config()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let relay = Relay { child: command.spawn().expect("started"), site: self };
         wait_for("the relay listens", || relay.log().contains("listening on"));
