@@ -8,6 +8,8 @@ pub mod host;
 
 pub mod secrets;
 
+pub mod trust;
+
 pub mod certs;
 
 pub mod render;

@@ -86,7 +86,12 @@ pub fn secrets_without(left_out: &[&str]) -> Secrets {
 
 pub fn certificates() -> Certificates {
     let pem = |name: &str| format!("-----BEGIN CERTIFICATE-----\nFake{name}\n-----END CERTIFICATE-----\n");
-    Certificates { ca: pem("Ca"), mattermost: pem("Mattermost"), postgres: pem("Postgres") }
+    Certificates {
+        ca: pem("Ca"),
+        mattermost: pem("Mattermost"),
+        postgres: pem("Postgres"),
+        extra_trust: format!("{}{}", pem("Gitlab"), pem("Jenkins")),
+    }
 }
 
 /// Everything that is rendered for these settings, with fixed secrets and certificates.

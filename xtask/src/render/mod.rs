@@ -75,7 +75,7 @@ pub fn render(
             relay_content => content(&[&certificates.ca, &relay]),
             lan_ip => &lan_ip,
             postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba, &start]),
-            mattermost_content => content(&[&certificates.ca, &certificates.mattermost]),
+            mattermost_content => content(&trusted_by_mattermost(settings, certificates)),
             coturn_content => content(&[&turnserver]),
         },
     )?;
@@ -93,6 +93,9 @@ pub fn render(
     ]);
     if settings.has_relay() {
         files.push(ignored("env/relay.toml", relay, 0o600));
+    }
+    if !settings.certificates.extra_trust.is_empty() {
+        files.push(ignored("certs/extra-trust.crt", certificates.extra_trust.clone(), 0o644));
     }
     Ok(files)
 }
@@ -278,6 +281,15 @@ fn origins(settings: &Settings, host: &Host) -> String {
 /// TURN over UDP and TCP, without credentials: such entries get time-limited ones from the plugin.
 fn ice_servers(lan_ip: Ipv4Addr, port: u16) -> String {
     format!(r#"[{{"urls":["turn:{lan_ip}:{port}?transport=udp","turn:{lan_ip}:{port}?transport=tcp"]}}]"#)
+}
+
+/// What Mattermost reads when it starts, besides its environment.
+fn trusted_by_mattermost<'a>(settings: &Settings, certificates: &'a Certificates) -> Vec<&'a str> {
+    let mut read = vec![certificates.ca.as_str(), &certificates.mattermost];
+    if !settings.certificates.extra_trust.is_empty() {
+        read.push(&certificates.extra_trust);
+    }
+    read
 }
 
 /// What a container is recreated for: the beginning of a SHA-256 of what it reads.
