@@ -142,6 +142,9 @@ pub fn ca_path(root: &Path) -> PathBuf {
     root.join("certs/ca.crt")
 }
 
+/// Where a stack keeps the CA of an existing PostgreSQL, relative to its folder.
+pub const POSTGRES_CA: &str = "certs/postgres-ca.crt";
+
 /// Certificate and key of a server's leaf.
 pub fn leaf_paths(root: &Path, server: &str) -> (PathBuf, PathBuf) {
     let folder = root.join("certs").join(server);

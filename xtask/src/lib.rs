@@ -32,6 +32,8 @@ pub mod servers;
 
 pub mod admin;
 
+pub mod external_postgres;
+
 pub mod verify;
 
 pub mod causes;
