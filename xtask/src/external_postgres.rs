@@ -114,7 +114,8 @@ fn refusal(postgres: &Postgres, subnet: &str, said: &str) -> Problem {
         let fix = "use the host as its certificate has it in postgres.external in stack.toml".to_owned();
         return problem("its certificate is for another name", fix);
     }
-    if says("certificate verify failed") {
+    // The second is what OpenSSL says of a CA of the right name with another key.
+    if says("certificate verify failed") || says("signature failure") {
         let fix = "name the CA that signed its certificate in postgres.ca in stack.toml".to_owned();
         return problem("its certificate was not signed by the CA of postgres.ca, or has run out", fix);
     }
@@ -145,14 +146,14 @@ fn refusal(postgres: &Postgres, subnet: &str, said: &str) -> Problem {
         return problem(&format!("it does not take the password of the role {role}, or has no such role"), fix);
     }
     if says("is not permitted to log in") {
-        return problem("the role may not log in", run_there("postgres", format!("ALTER ROLE {role} LOGIN;")));
+        return problem("the role may not log in", run_there("postgres", format!("ALTER ROLE {role} LOGIN")));
     }
     if says(&format!("database \"{database}\" does not exist")) {
-        let sql = format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ENCODING 'UTF8';");
+        let sql = format!("CREATE DATABASE {database} OWNER {role} TEMPLATE template0 ENCODING 'UTF8'");
         return problem(&format!("it has no database {database}"), run_there("postgres", sql));
     }
     if says("permission denied for database") {
-        let sql = format!("ALTER DATABASE {database} OWNER TO {role};");
+        let sql = format!("ALTER DATABASE {database} OWNER TO {role}");
         return problem("the role may not use the database", run_there(database, sql));
     }
     problem("it cannot be used", "see what it said above".to_owned())
@@ -174,13 +175,13 @@ fn shortage(postgres: &Postgres, version: &str, recovering: &str, may_create: &s
     match may_create {
         "t" => {}
         "" => {
-            let sql = format!("CREATE SCHEMA public AUTHORIZATION {role};");
+            let sql = format!("CREATE SCHEMA public AUTHORIZATION {role}");
             return problem("the database has no schema public".to_owned(), run_there(database, sql));
         }
         _ => {
             let what =
                 format!("the role {role} does not own the schema public of {database}, and cannot create tables");
-            let sql = format!("ALTER SCHEMA public OWNER TO {role};");
+            let sql = format!("ALTER SCHEMA public OWNER TO {role}");
             return problem(what, run_there(database, sql));
         }
     }
@@ -189,4 +190,60 @@ fn shortage(postgres: &Postgres, version: &str, recovering: &str, may_create: &s
         return problem(format!("{plain} connections of the role {role} are in plain text"), fix);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn postgres() -> Postgres {
+        Postgres {
+            external: "db.cicd.local:5432".to_owned(),
+            ca: "db-ca.pem".into(),
+            database: "chat".to_owned(),
+            role: "chat_owner".to_owned(),
+        }
+    }
+
+    /// Recorded from psql 17 and PostgreSQL 17.
+    #[test]
+    fn each_refusal_has_its_own_fix() {
+        let begin = "psql: error: connection to server at \"db.cicd.local\" (10.0.0.5), port 5432 failed: ";
+        for (said, fix) in [
+            ("Connection refused", "start it"),
+            ("timeout expired", "start it"),
+            ("could not translate host name \"db.cicd.local\" to address: Name or service not known", "DNS"),
+            ("server does not support SSL, but SSL was required", "ssl = on"),
+            ("SSL error: certificate verify failed", "postgres.ca"),
+            ("SSL error: provider signature failure", "postgres.ca"),
+            ("server certificate for \"db\" does not match host name \"10.0.0.5\"", "postgres.external"),
+            ("FATAL:  password authentication failed for user \"chat_owner\"", EXTERNAL_POSTGRES_PASSWORD),
+            (
+                "FATAL:  no pg_hba.conf entry for host \"10.0.0.9\", user \"chat_owner\", database \"chat\", SSL encryption",
+                "hostssl chat chat_owner ADDRESS scram-sha-256",
+            ),
+            ("FATAL:  role \"chat_owner\" is not permitted to log in", "ALTER ROLE chat_owner LOGIN"),
+            ("FATAL:  database \"chat\" does not exist", "CREATE DATABASE chat OWNER chat_owner"),
+            ("FATAL:  permission denied for database \"chat\"", "ALTER DATABASE chat OWNER TO chat_owner"),
+            ("something that nobody has seen yet", "see what it said"),
+        ] {
+            let problem = refusal(&postgres(), "172.30.0.0/24", &format!("{begin}{said}"));
+            assert!(problem.fix.contains(fix), "{said}: {problem:?}");
+        }
+    }
+
+    #[test]
+    fn one_thing_that_is_missing_is_named() {
+        let of = |version, recovering, may_create, plain| shortage(&postgres(), version, recovering, may_create, plain);
+        assert_eq!(of("17", "f", "t", "0"), None);
+        for (problem, fix) in [
+            (of("13", "f", "t", "0"), "PostgreSQL 14"),
+            (of("17", "t", "t", "0"), "primary"),
+            (of("17", "f", "f", "0"), "in the database chat: ALTER SCHEMA public OWNER TO chat_owner"),
+            (of("17", "f", "", "0"), "in the database chat: CREATE SCHEMA public AUTHORIZATION chat_owner"),
+            (of("17", "f", "t", "2"), "hostssl"),
+        ] {
+            assert!(problem.as_ref().is_some_and(|problem| problem.fix.contains(fix)), "{problem:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod contract;
 
 mod contract_replay;
 mod database;
+mod external_postgres;
 mod faults;
 mod lifecycle;
 mod relay;

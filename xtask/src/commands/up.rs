@@ -220,7 +220,14 @@ fn administrator(stack: &Stack, secrets: &mut Secrets) -> anyhow::Result<Outcome
             Err(stop(stack, error, fix))
         }
         Err(error) if error.is::<Replaced>() => {
-            let fix = "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`";
+            let fix = match stack.settings.external_postgres() {
+                None => {
+                    "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`"
+                }
+                Some(_) => {
+                    "the database is another one than before: restore the right one; or, if this one is meant, remove the line MATTERMOST_ADMIN_ID from env/secrets.env and run `cargo xtask up`"
+                }
+            };
             Err(stop(stack, error, fix))
         }
         Err(error) if secrets.get(secrets::ADMIN_ID).is_none() => {
