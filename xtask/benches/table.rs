@@ -3,9 +3,12 @@
 //! What a user runs is the debug binary, so that is what is measured. The second row needs a Docker engine and the lab's
 //! stack: `cargo xtask up --images lab` before.
 
+mod measure;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+
+use measure::{quietly, run, take_turns, timed, xtask_command};
 
 fn main() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in a checkout").to_owned();
@@ -101,45 +104,4 @@ fn cold_build(checkout: &Path) {
     crates.sort_unstable();
     crates.dedup();
     println!("| cold debug build of xtask, {} crates | {took:.0?} | aim: 60 s | |", crates.len());
-}
-
-fn xtask_command(checkout: &Path, xtask: &Path) -> Command {
-    let mut command = Command::new(xtask);
-    command.env("CARGO_MANIFEST_DIR", checkout.join("xtask"));
-    command
-}
-
-/// Medians of two things that take turns, so that a noisy machine is noisy for both.
-fn take_turns(
-    times: usize,
-    mut ours: impl FnMut() -> Duration,
-    mut theirs: impl FnMut() -> Duration,
-) -> (Duration, Duration) {
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    for _ in 0..times {
-        a.push(ours());
-        b.push(theirs());
-    }
-    a.sort_unstable();
-    b.sort_unstable();
-    (a[times / 2], b[times / 2])
-}
-
-fn timed(command: &mut Command) -> Duration {
-    let start = Instant::now();
-    assert!(quietly(command), "{command:?} failed");
-    start.elapsed()
-}
-
-fn run(command: &mut Command) {
-    assert!(command.status().is_ok_and(|status| status.success()), "{command:?} failed");
-}
-
-fn quietly(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
 }

@@ -39,6 +39,11 @@ pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyho
     anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() })
 }
 
+/// Whether the error already says what to do next.
+pub fn has_hint(error: &anyhow::Error) -> bool {
+    find::<Invalid>(error).is_some() || find::<Hinted>(error).is_some()
+}
+
 /// Prints the error, its causes and its hint to stderr and returns the exit status: 2 for wrong settings, otherwise 1.
 pub fn report(error: &anyhow::Error) -> u8 {
     eprintln!("error: {error}");

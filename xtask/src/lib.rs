@@ -34,6 +34,8 @@ pub mod admin;
 
 pub mod external_postgres;
 
+pub mod wiring;
+
 pub mod verify;
 
 pub mod causes;

@@ -201,6 +201,15 @@ impl Settings {
         format!("postgres.{}", self.domain)
     }
 
+    /// Names in secrets.env of what Mattermost gave out: identifiers and tokens that go with its database.
+    pub fn wired_secrets(&self) -> impl Iterator<Item = &str> {
+        let tokens = self.bots.iter().map(|bot| &bot.token).filter(|name| !name.is_empty());
+        let incoming = self.incoming_webhooks.iter().map(|hook| &hook.secret);
+        let outgoing = self.outgoing_webhooks.iter().map(|hook| &hook.secret);
+        let commands = self.slash_commands.iter().map(|command| &command.secret);
+        tokens.chain(incoming).chain(outgoing).chain(commands).map(String::as_str)
+    }
+
     /// The relay's name on the network of the tools.
     pub fn relay_host(&self) -> String {
         format!("relay.{}", self.domain)

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::drivers::terminal::{ask, can_ask, say, waiting};
 use crate::drivers::{docker, files, interrupt};
 use crate::error::hinted;
-use crate::secrets::{self, ADMIN_FIRST_PASSWORD, ADMIN_ID, Secrets};
+use crate::secrets::{self, ADMIN_FIRST_PASSWORD, ADMIN_ID, ADMIN_TOKEN, Secrets};
 use crate::stack::Stack;
 
 /// Stop the command center and remove its containers. The data stays, unless asked otherwise.
@@ -99,9 +99,12 @@ fn remove_network(stack: &Stack) -> anyhow::Result<()> {
 
 /// What only the removed volumes knew is no longer true.
 fn forget(stack: &Stack, mut secrets: Secrets) -> anyhow::Result<()> {
-    if secrets.get(ADMIN_ID).is_some() || secrets.get(ADMIN_FIRST_PASSWORD).is_some() {
-        secrets.remove(ADMIN_ID);
-        secrets.remove(ADMIN_FIRST_PASSWORD);
+    let wired = stack.settings.wired_secrets();
+    let names: Vec<&str> = [ADMIN_ID, ADMIN_FIRST_PASSWORD, ADMIN_TOKEN].into_iter().chain(wired).collect();
+    if names.iter().any(|name| secrets.get(name).is_some()) {
+        for name in names {
+            secrets.remove(name);
+        }
         secrets.save(&secrets::path(&stack.root))?;
     }
     Ok(())

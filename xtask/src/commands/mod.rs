@@ -9,6 +9,7 @@ mod render;
 mod secrets;
 mod status;
 mod up;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,7 @@ enum Command {
     Render(render::Args),
     Certs(certs::Args),
     Secrets(secrets::Args),
+    Wire(wire::Args),
     Doctor(doctor::Args),
     E2e(checks::E2e),
     Ci(checks::Ci),
@@ -63,6 +65,7 @@ impl Cli {
             Command::Render(args) => render::run(args, &stack::open(stack.unwrap_or(SITE))?),
             Command::Certs(args) => certs::run(args, &present(stack)?),
             Command::Secrets(args) => secrets::run(args, &present(stack)?),
+            Command::Wire(args) => wire::run(args, &present(stack)?),
             Command::Doctor(args) => doctor::run(args, &present(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),

@@ -14,7 +14,7 @@ use crate::error::hinted;
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, external_postgres, images, lab, preflight, relay_image, render, servers, verify};
+use crate::{certs, external_postgres, images, lab, preflight, relay_image, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -180,31 +180,41 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     interrupt::check()?;
     let mut secrets = changes.secrets;
     let administrator = administrator(stack, &mut secrets)?;
-    let hooks = render::relay_hooks(&stack.settings, &secrets).map(|id| id.map(str::to_owned));
-    // wiring happens here
-    let hooks_changed = render::relay_hooks(&stack.settings, &secrets) != hooks.each_ref().map(Option::as_deref);
-    if hooks_changed {
-        // The relay reads the ids of the hooks that it posts to, and there is none without them.
-        prepare(stack, &host)?;
-    }
-    if is_fresh || hooks_changed {
+    if is_fresh {
         servers::start(stack, &[], &secrets)?;
     }
     interrupt::check()?;
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
+    let rest = wiring::read::connect(stack, &mut secrets, &super::today()?)?;
     let turn_secret = secrets.require(secrets::TURN_SECRET)?;
-    let (verified, started) = waiting("using every server once", || {
+    let (verified, started, plan) = waiting("using every server once", || {
         std::thread::scope(|scope| {
             let verified = scope.spawn(|| verify::verify(stack, &host, turn_secret, &ca));
-            (joined(verified), servers::started_since(stack, &before))
+            let started = scope.spawn(|| servers::started_since(stack, &before));
+            let plan = super::wire::difference(stack, &secrets, &rest);
+            (joined(verified), joined(started), plan)
         })
     });
     let verified = verified?;
     for proof in &verified.proofs {
         say(&format!("  proven: {proof}"));
     }
-    let started = started?;
-    if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known {
+    let (mut started, plan) = (started?, plan?);
+    if !plan.is_empty() || !plan.problems.is_empty() {
+        say("Wiring Mattermost as stack.toml says:");
+        for line in plan.text().lines() {
+            say(&format!("  {line}"));
+        }
+        let hooks = render::relay_hooks(&stack.settings, &secrets).map(|id| id.map(str::to_owned));
+        super::wire::carry_out(stack, &mut secrets, &rest, &plan)?;
+        if render::relay_hooks(&stack.settings, &secrets) != hooks.each_ref().map(Option::as_deref) {
+            // The relay reads the ids of the hooks that it posts to, and there is none without them.
+            prepare(stack, &host)?;
+            servers::start(stack, &[], &secrets)?;
+            started = servers::started_since(stack, &before)?;
+        }
+    }
+    if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known && plan.is_empty() {
         println!("Nothing to change: {} is up and works.", stack.settings.name);
     } else if !started.is_empty() {
         say(&format!("started: {}", started.join(", ")));
@@ -362,9 +372,6 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::
     println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
     println!("      {}   what runs", stack.hint("cargo xtask status"));
     println!("      {}     stop it; the data stays", stack.hint("cargo xtask down"));
-    if !stack.settings.teams.is_empty() {
-        println!("note: the teams in stack.toml are checked, and not made yet: `cargo xtask wire` is a later release");
-    }
     if !licensed {
         println!("note: without a license, Mattermost allows calls in direct messages only");
     }

@@ -63,6 +63,14 @@ pub fn post(site: &Site, path: &str, body: &Value) -> anyhow::Result<Answer> {
     read(site, path, request.send(body.to_string()))
 }
 
+pub fn put(site: &Site, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<Answer> {
+    let mut request = site.agent.put(url(site, path)).content_type("application/json");
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    read(site, path, request.send(body.to_string()))
+}
+
 pub fn json(answer: &Answer) -> anyhow::Result<Value> {
     serde_json::from_str(answer.body()).context("the answer is no JSON")
 }

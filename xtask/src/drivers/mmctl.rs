@@ -21,13 +21,28 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// # Errors
 /// When it fails, with its own words, or is not done within 30 s.
 pub fn mmctl<T: DeserializeOwned>(container: &str, arguments: &[&str]) -> anyhow::Result<Vec<T>> {
-    let mut argv = vec!["docker", "exec", container, "mmctl", "--local", "--json"];
-    argv.extend(arguments);
+    run(&["docker", "exec", container, "mmctl", "--local", "--json"], arguments, b"", LIMIT)
+}
+
+/// The same with something to read at /dev/stdin: a secret must not be in argv, and a bundle of a plugin is no argument.
+pub fn mmctl_with<T: DeserializeOwned>(container: &str, arguments: &[&str], stdin: &[u8]) -> anyhow::Result<Vec<T>> {
+    // A bundle of 100 MB is unpacked by the server before it answers.
+    const LIMIT: Duration = Duration::from_secs(300);
+    run(&["docker", "exec", "--interactive", container, "mmctl", "--local", "--json"], arguments, stdin, LIMIT)
+}
+
+fn run<T: DeserializeOwned>(
+    program: &[&str],
+    arguments: &[&str],
+    stdin: &[u8],
+    limit: Duration,
+) -> anyhow::Result<Vec<T>> {
+    let argv = [program, arguments].concat();
     // Values of flags may be long or private; the words before the first flag name the call.
     let call =
         arguments.iter().take_while(|argument| !argument.starts_with("--")).copied().collect::<Vec<_>>().join(" ");
-    let answer = process::capture(Path::new("/"), &argv, b"", LIMIT)
-        .map_err(|_| anyhow::anyhow!("`mmctl {call}` was not done after {} s", LIMIT.as_secs()))?;
+    let answer = process::capture(Path::new("/"), &argv, stdin, limit)
+        .map_err(|_| anyhow::anyhow!("`mmctl {call}` was not done after {} s", limit.as_secs()))?;
     if !answer.success {
         bail!("`mmctl {call}`: {}", complaint(&answer.stderr));
     }

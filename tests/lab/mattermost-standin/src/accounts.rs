@@ -25,7 +25,7 @@ pub struct NewAccount {
 }
 
 pub async fn create(server: &Server, asker: Asker, account: NewAccount) -> Result<User, AppError> {
-    let only_first = asker == Asker::Stranger && !server.settings.open_server;
+    let only_first = asker == Asker::Stranger && !server.flag("TeamSettings.EnableOpenServer").await;
     let no_open_server = || {
         let message =
             "This server does not allow open signups.  Please speak with your Administrator to receive an invitation.";
@@ -36,7 +36,7 @@ pub async fn create(server: &Server, asker: Asker, account: NewAccount) -> Resul
         return Err(no_open_server());
     }
     check_username(&account.username)?;
-    check_password(server, &account.password)?;
+    check_password(server, &account.password).await?;
     let new = NewUser {
         username: account.username.to_lowercase(),
         email: account.email.to_lowercase(),
@@ -51,7 +51,7 @@ pub async fn create(server: &Server, asker: Asker, account: NewAccount) -> Resul
     }
 }
 
-fn taken(error: &tokio_postgres::Error) -> Option<AppError> {
+pub fn taken(error: &tokio_postgres::Error) -> Option<AppError> {
     let error = error.as_db_error().filter(|it| *it.code() == SqlState::UNIQUE_VIOLATION)?;
     Some(match error.constraint() {
         Some("users_email_key") => {
@@ -65,7 +65,7 @@ fn taken(error: &tokio_postgres::Error) -> Option<AppError> {
     })
 }
 
-fn check_username(name: &str) -> Result<(), AppError> {
+pub fn check_username(name: &str) -> Result<(), AppError> {
     let allowed = |it: char| it.is_ascii_alphanumeric() || ".-_".contains(it);
     if !name.is_empty() && name.len() <= 64 && name.chars().all(allowed) {
         return Ok(());
@@ -75,9 +75,9 @@ fn check_username(name: &str) -> Result<(), AppError> {
     Err(AppError::new("model.user.is_valid.username.app_error", message, 400))
 }
 
-pub fn check_password(server: &Server, password: &str) -> Result<(), AppError> {
-    let minimum = server.settings.password_minimum_length;
-    if password.chars().count() >= minimum {
+pub async fn check_password(server: &Server, password: &str) -> Result<(), AppError> {
+    let minimum = server.setting("PasswordSettings.MinimumLength").await.as_u64().unwrap_or_default();
+    if password.chars().count() as u64 >= minimum {
         return Ok(());
     }
     let message = format!("Your password must contain at least {minimum} characters.");
@@ -123,10 +123,11 @@ pub async fn log_in(server: &Server, login_id: &str, password: String) -> Result
 
 /// Whose token a request showed. An access token counts for people only while the setting is on, for bots always.
 pub async fn of_token(server: &Server, token: &str) -> Result<User, AppError> {
+    let tokens_for_people = server.flag("ServiceSettings.EnableUserAccessTokens").await;
     let found = server.store.user_of_token(token).await?;
     let user = found
         .filter(|(user, _)| user.delete_at == 0)
-        .filter(|(user, access)| !access || user.bot.is_some() || server.settings.user_access_tokens);
+        .filter(|(user, access)| !access || user.bot.is_some() || tokens_for_people);
     user.map(|(user, _)| user).ok_or_else(|| {
         let message = "Invalid or expired session, please login again.";
         AppError::new("api.context.session_expired.app_error", message, 401)
@@ -186,6 +187,32 @@ pub fn user_json(user: &User, view: View) -> Map<String, Value> {
     }
     put("disable_welcome_email", json!(user.disable_welcome_email));
     it
+}
+
+/// A bot; its names are left out when they are empty. The display name is the account's first name.
+pub fn bot_json(user: &User, display_name: Option<&str>) -> Value {
+    let Some(bot) = &user.bot else {
+        return Value::Null;
+    };
+    let mut it = Map::new();
+    it.insert("user_id".to_owned(), json!(user.id));
+    it.insert("username".to_owned(), json!(user.username));
+    let display_name = display_name.unwrap_or(&user.first_name);
+    if !display_name.is_empty() {
+        it.insert("display_name".to_owned(), json!(display_name));
+    }
+    if !bot.description.is_empty() {
+        it.insert("description".to_owned(), json!(bot.description));
+    }
+    it.insert("owner_id".to_owned(), json!(bot.owner_id));
+    it.insert("create_at".to_owned(), json!(bot.create_at));
+    it.insert("update_at".to_owned(), json!(bot.update_at));
+    it.insert("delete_at".to_owned(), json!(bot.delete_at));
+    Value::Object(it)
+}
+
+pub fn is_administrator(user: &User) -> bool {
+    user.roles.split(' ').any(|it| it == "system_admin")
 }
 
 fn notify_props() -> Value {

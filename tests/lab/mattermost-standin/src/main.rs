@@ -14,6 +14,7 @@ mod log;
 mod media;
 mod metrics;
 mod mmctl;
+mod plugins;
 mod settings;
 mod store;
 mod tls;
@@ -23,7 +24,9 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{OnceCell, RwLock};
 
 use crate::calls::Calls;
 use crate::settings::Settings;
@@ -33,8 +36,26 @@ use crate::store::Store;
 pub struct Server {
     pub settings: Settings,
     pub store: Store,
-    /// Absent when the plugin is switched off or could not be activated.
-    pub calls: Option<Calls>,
+    /// The configuration in force, which mmctl can change.
+    pub config: RwLock<Value>,
+    /// Empty while the plugin has never been active. Its sockets stay open when it is disabled later.
+    pub active_calls: OnceCell<Calls>,
+}
+
+impl Server {
+    /// A setting's value; `null` when there is none of that name.
+    pub async fn setting(&self, path: &str) -> Value {
+        config::get(&*self.config.read().await, path).cloned().unwrap_or_default()
+    }
+
+    pub async fn flag(&self, path: &str) -> bool {
+        self.setting(path).await == true
+    }
+
+    /// The plugin while it is active.
+    pub async fn calls(&self) -> Option<&Calls> {
+        if plugins::is_enabled(self, calls::PLUGIN_ID).await { self.active_calls.get() } else { None }
+    }
 }
 
 /// The build number says that this is no Mattermost; the shape (version, build, hash, license) is the recorded one.
@@ -103,33 +124,14 @@ async fn start() -> Result<Option<PathBuf>, String> {
     let store = Store::open(&settings.data_source)
         .await
         .map_err(|it| format!("failed to initialize platform: cannot create store: {it}"))?;
-    let calls = activate_calls(&settings, &store).await;
-    let server = Arc::new(Server { settings, store, calls });
+    let stored =
+        store.configuration().await.map_err(|it| format!("failed to load configuration: {}", store::describe(&it)))?;
+    let config = RwLock::new(config::effective(&settings, &stored));
+    let server = Arc::new(Server { settings, store, config, active_calls: OnceCell::new() });
+    if plugins::is_enabled(&server, calls::PLUGIN_ID).await {
+        plugins::activate_calls(&server).await;
+    }
     metrics::start(&server).await?;
     http::start(&server, tls).await?;
     mmctl::listen(&server)
-}
-
-/// A plugin that does not start leaves the server up, as Mattermost does.
-async fn activate_calls(settings: &Settings, store: &Store) -> Option<Calls> {
-    let calls = match &settings.calls {
-        Ok(it) => it.clone()?,
-        Err(error) => {
-            calls_failed(error);
-            return None;
-        }
-    };
-    if let Err(error) = media::start(&calls.media).await {
-        calls_failed(&error);
-        return None;
-    }
-    if let Err(error) = store.ensure_calls_bot().await {
-        calls_failed(&store::describe(&error));
-        return None;
-    }
-    Some(calls)
-}
-
-fn calls_failed(error: &str) {
-    log::error("Unable to activate plugin").with("plugin_id", calls::PLUGIN_ID).with("error", error).write();
 }

@@ -21,7 +21,7 @@ pub async fn start(server: &Arc<Server>) -> Result<(), String> {
 
 async fn metrics(State(server): State<Arc<Server>>) -> String {
     let healthy = u8::from(server.store.is_healthy().await);
-    let calls = u8::from(server.calls.is_some());
+    let calls = u8::from(server.calls().await.is_some());
     format!(
         "# HELP mattermost_standin_info The lab's stand-in for Mattermost.\n\
          # TYPE mattermost_standin_info gauge\n\

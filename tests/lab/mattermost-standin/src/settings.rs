@@ -22,13 +22,11 @@ pub struct Settings {
     pub local_socket: Option<String>,
     pub metrics_address: Option<String>,
     pub data_source: String,
-    pub password_minimum_length: usize,
-    pub user_access_tokens: bool,
-    pub open_server: bool,
-    /// The plugin's configuration, `Ok(None)` when it is switched off, or why it cannot be activated.
+    /// The plugin's configuration, `Ok(None)` when plugins are switched off, or why it cannot be activated.
     pub calls: Result<Option<Calls>, String>,
-    /// Every setting, as `mmctl config get` shows it.
-    pub all: Value,
+    /// The product's defaults, and what the environment sets: the two layers around what mmctl sets.
+    pub defaults: Value,
+    pub environment: Value,
 }
 
 /// Variables of the process itself, which no setting stands behind.
@@ -38,11 +36,17 @@ const PROCESS_VARIABLES: [&str; 5] =
 pub fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Settings, String> {
     let env: HashMap<String, String> = env.filter(|(name, _)| name.starts_with("MM_")).collect();
     refuse_unknown(&env)?;
-    let all = overlay(&env)?;
+    let defaults = sections(config::rows().map(|row| Ok((row.setting, row.default()))))?;
+    let own = config::rows().filter(|row| row.plugin_setting().is_none());
+    let given = own.filter_map(|row| env.get(row.variable).map(|text| (row, text)));
+    let environment = sections(given.map(|(row, text)| {
+        let value = parse(row.kind, text).map_err(|it| format!("{}: {it}", row.variable))?;
+        Ok((row.setting, value))
+    }))?;
 
-    let text = |key: &str| config::get(&all, key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let flag = |key: &str| config::get(&all, key).and_then(Value::as_bool).unwrap_or_default();
-    let number = |key: &str| config::get(&all, key).and_then(Value::as_u64).unwrap_or_default();
+    let value = |key: &str| config::get(&environment, key).or_else(|| config::get(&defaults, key));
+    let text = |key: &str| value(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let flag = |key: &str| value(key).and_then(Value::as_bool).unwrap_or_default();
     let tls = match text("ServiceSettings.ConnectionSecurity").as_str() {
         "" => false,
         "TLS" => true,
@@ -50,8 +54,6 @@ pub fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Settings,
             return Err(invalid(&format!("ServiceSettings.ConnectionSecurity is {other:?}")));
         }
     };
-    let calls_enabled = flag("PluginSettings.Enable")
-        && all["PluginSettings"]["PluginStates"][calls::PLUGIN_ID]["Enable"].as_bool().unwrap_or_default();
     Ok(Settings {
         site_url: text("ServiceSettings.SiteURL"),
         allow_cors_from: text("ServiceSettings.AllowCorsFrom"),
@@ -63,11 +65,9 @@ pub fn from_env(env: impl Iterator<Item = (String, String)>) -> Result<Settings,
         local_socket: flag("ServiceSettings.EnableLocalMode").then(|| text("ServiceSettings.LocalModeSocketLocation")),
         metrics_address: flag("MetricsSettings.Enable").then(|| text("MetricsSettings.ListenAddress")),
         data_source: text("SqlSettings.DataSource"),
-        password_minimum_length: number("PasswordSettings.MinimumLength") as usize,
-        user_access_tokens: flag("ServiceSettings.EnableUserAccessTokens"),
-        open_server: flag("TeamSettings.EnableOpenServer"),
-        calls: if calls_enabled { calls::from_env(&env).map(Some) } else { Ok(None) },
-        all,
+        calls: if flag("PluginSettings.Enable") { calls::from_env(&env).map(Some) } else { Ok(None) },
+        defaults,
+        environment,
     })
 }
 
@@ -104,18 +104,15 @@ fn refuse_unknown(env: &HashMap<String, String>) -> Result<(), String> {
     Err(format!("the stand-in refuses variables that Mattermost 11.6 does not have: {}", unknown.join(", ")))
 }
 
-fn overlay(env: &HashMap<String, String>) -> Result<Value, String> {
+/// `Section.Key` and values as one document. The settings of the Calls plugin are read by itself.
+fn sections(values: impl Iterator<Item = Result<(&'static str, Value), String>>) -> Result<Value, String> {
     let mut all = Map::new();
-    for row in config::rows() {
-        let Some((section, key)) = row.setting.split_once('.').filter(|_| row.plugin_setting().is_none()) else {
-            continue;
-        };
-        let value = match env.get(row.variable) {
-            Some(text) => parse(row.kind, text).map_err(|it| format!("{}: {it}", row.variable))?,
-            None => row.default(),
-        };
-        let section = all.entry(section).or_insert_with(|| Value::Object(Map::new()));
-        section[key] = value;
+    for entry in values {
+        let (setting, value) = entry?;
+        if let Some((section, key)) = setting.split_once('.').filter(|_| !setting.starts_with("plugin ")) {
+            let section = all.entry(section).or_insert_with(|| Value::Object(Map::new()));
+            section[key] = value;
+        }
     }
     Ok(Value::Object(all))
 }
@@ -157,7 +154,7 @@ mod tests {
         assert!(settings(&[("MM_SERVICESETTINGS_ENABLELATEX", "yes")]).is_err());
         assert!(settings(&[("MM_PASSWORDSETTINGS_MINIMUMLENGTH", "")]).is_err());
         let it = settings(&[("MM_PASSWORDSETTINGS_MINIMUMLENGTH", "12")]).expect("valid");
-        assert_eq!(it.password_minimum_length, 12);
+        assert_eq!(config::effective(&it, &serde_json::json!({}))["PasswordSettings"]["MinimumLength"], 12);
     }
 
     #[test]
@@ -176,6 +173,17 @@ mod tests {
     fn defaults_are_the_products_not_the_recorded_servers() {
         let it = settings(&[]).expect("valid");
         assert_eq!((it.site_url.as_str(), it.tls, it.local_socket.is_none()), ("", false, true));
-        assert_eq!(it.password_minimum_length, 8);
+        assert_eq!(it.defaults["PasswordSettings"]["MinimumLength"], 8);
+    }
+
+    #[test]
+    fn the_environment_wins_over_what_mmctl_set() {
+        let it = settings(&[("MM_SERVICESETTINGS_SITEURL", "https://a")]).expect("valid");
+        let stored = serde_json::json!({"ServiceSettings": {"SiteURL": "https://b", "EnableLatex": true}});
+        let all = config::effective(&it, &stored);
+        assert_eq!(
+            (&all["ServiceSettings"]["SiteURL"], &all["ServiceSettings"]["EnableLatex"]),
+            (&Value::from("https://a"), &Value::Bool(true))
+        );
     }
 }

@@ -1,8 +1,16 @@
 //! The REST API. What is not covered answers 501 and says so: a test must never pass on an invented answer.
 
+mod bots;
 mod calls;
+mod channel_members;
+mod channels;
+mod integrations;
+mod posts;
+mod request;
 mod system;
+mod teams;
 mod users;
+mod webhook;
 mod websocket;
 
 use std::net::SocketAddr;
@@ -14,7 +22,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get, post, put};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -28,17 +36,40 @@ use crate::{Server, VERSION_ID, accounts, log};
 pub use system::status;
 
 fn router(server: Arc<Server>) -> Router {
+    let api = Router::new()
+        .route("/system/ping", get(system::ping))
+        .route("/config/client", get(system::client_config))
+        .route("/license/client", get(system::client_license))
+        .route("/users", get(users::list).post(users::register))
+        .route("/users/ids", post(users::by_ids))
+        .route("/users/login", post(users::log_in))
+        .route("/users/me", get(users::me))
+        .route("/users/username/{name}", get(users::by_name))
+        .route("/users/{user}/teams/{team}/channels/members", get(users::channel_members))
+        .route("/users/{user}/teams/{team}/channels", get(users::channels))
+        .route("/bots", get(bots::list).post(bots::create))
+        .route("/teams", get(teams::list))
+        .route("/teams/name/{name}", get(teams::by_name))
+        .route("/teams/name/{team}/channels/name/{channel}", get(channels::by_names))
+        .route("/teams/{team}/channels", get(teams::channels))
+        .route("/teams/{team}/members", get(teams::members).post(teams::add_member))
+        .route("/teams/{team}/members/{user}", delete(teams::remove_member))
+        .route("/channels", get(channels::list))
+        .route("/channels/{channel}/patch", put(channels::patch))
+        .route("/channels/{channel}/members", get(channel_members::list).post(channel_members::add))
+        .route("/channels/{channel}/members/{user}", delete(channel_members::remove))
+        .route("/channels/{channel}/posts", get(posts::list))
+        .route("/posts", post(posts::create))
+        .route("/hooks/incoming", get(integrations::incoming))
+        .route("/hooks/outgoing", get(integrations::outgoing))
+        .route("/commands", get(integrations::commands))
+        .route("/websocket", get(websocket::connect));
     Router::new()
-        .route("/api/v4/system/ping", get(system::ping))
-        .route("/api/v4/config/client", get(system::client_config))
-        .route("/api/v4/license/client", get(system::client_license))
-        .route("/api/v4/users", post(users::register))
-        .route("/api/v4/users/login", post(users::log_in))
-        .route("/api/v4/users/me", get(users::me))
-        .route("/api/v4/users/username/{name}", get(users::by_name))
-        .route("/api/v4/websocket", get(websocket::connect))
+        .nest("/api/v4", api)
+        .route("/hooks/{id}", get(webhook::page).post(webhook::receive))
         .route("/plugins/com.mattermost.calls/version", get(calls::version))
         .route("/plugins/com.mattermost.calls/config", get(calls::config))
+        .route("/plugins/com.mattermost.calls/channels", get(calls::channels))
         .route("/plugins/com.mattermost.calls/turn-credentials", get(calls::turn_credentials))
         .fallback(any(not_covered))
         .method_not_allowed_fallback(not_covered)
@@ -54,7 +85,8 @@ async fn not_covered(request: Request) -> AppError {
 
 /// Says on every answer that it does not come from a Mattermost.
 async fn mark(request: Request, next: Next) -> Response {
-    let is_api = request.uri().path().starts_with("/api/v4/");
+    let path = request.uri().path();
+    let is_api = path.starts_with("/api/v4/") || path.starts_with("/hooks/");
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert("x-standin", HeaderValue::from_static("mattermost"));

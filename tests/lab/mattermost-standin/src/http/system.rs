@@ -38,10 +38,11 @@ pub async fn status(server: &Server, full: bool) -> (bool, Value) {
 
 /// The old format is a flat map of strings. The key is no real one: nothing in the lab verifies signatures by it.
 pub async fn client_config(State(server): State<Arc<Server>>) -> impl IntoResponse {
+    let diagnostics = server.flag("LogSettings.EnableDiagnostics").await;
     json(&json!({
         "AsymmetricSigningPublicKey": "c3RhbmQtaW4=",
         "BuildEnterpriseReady": "true",
-        "DiagnosticsEnabled": server.settings.all["LogSettings"]["EnableDiagnostics"].to_string(),
+        "DiagnosticsEnabled": diagnostics.to_string(),
         "SiteURL": server.settings.site_url,
         "Version": "11.6.0",
     }))

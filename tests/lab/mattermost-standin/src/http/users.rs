@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::{authenticate, json_line};
+use super::request::{Query, document, forbidden, invalid_body, text};
+use super::{authenticate, json, json_line};
 use crate::Server;
-use crate::accounts::{self, Asker, NewAccount, View, user_json};
+use crate::accounts::{self, Asker, NewAccount, View, is_administrator, user_json};
 use crate::app_error::AppError;
 
 pub async fn register(State(server): State<Arc<Server>>, body: Bytes) -> Result<Response, AppError> {
@@ -51,14 +52,52 @@ pub async fn by_name(
     Ok(json_line(&user_json(&user, View::Listed).into()).into_response())
 }
 
-fn document(body: &[u8], name: &str) -> Result<Value, AppError> {
-    let invalid = || {
-        let message = format!("Invalid or missing {name} in request body.");
-        AppError::new("api.context.invalid_body_param.app_error", &message, 400)
-    };
-    serde_json::from_slice::<Value>(body).ok().filter(Value::is_object).ok_or_else(invalid)
+/// Everybody, deactivated or not, by name.
+pub async fn list(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, AppError> {
+    authenticate(&server, &headers).await?;
+    let query = Query::read(query);
+    query.knows(&["page", "per_page"])?;
+    let page = query.page();
+    let users = server.store.users().await?.into_iter().skip(page.offset as usize).take(page.limit as usize);
+    Ok(json(&users.map(|it| Value::from(user_json(&it, View::Listed))).collect()).into_response())
 }
 
-fn text(body: &Value, key: &str) -> String {
-    body[key].as_str().unwrap_or_default().to_owned()
+pub async fn by_ids(State(server): State<Arc<Server>>, headers: HeaderMap, body: Bytes) -> Result<Response, AppError> {
+    authenticate(&server, &headers).await?;
+    let ids: Vec<String> = serde_json::from_slice(&body).map_err(|_| invalid_body("user_ids"))?;
+    let users = server.store.users_by_ids(&ids).await?;
+    Ok(json(&users.iter().map(|it| Value::from(user_json(it, View::Listed))).collect()).into_response())
+}
+
+/// The channels of a team that an account is in.
+pub async fn channels(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    Path((user, team)): Path<(String, String)>,
+) -> Result<Response, AppError> {
+    let user = self_or_anyone(&server, &headers, user).await?;
+    Ok(json_line(&server.store.channels_of_member(&user, &team).await?.into()).into_response())
+}
+
+/// The memberships of an account in the channels of one team.
+pub async fn channel_members(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    Path((user, team)): Path<(String, String)>,
+) -> Result<Response, AppError> {
+    let user = self_or_anyone(&server, &headers, user).await?;
+    Ok(json_line(&server.store.memberships(&user, &team).await?.into()).into_response())
+}
+
+/// The id of the account asked for: one's own, or for an administrator anybody's.
+async fn self_or_anyone(server: &Server, headers: &HeaderMap, user: String) -> Result<String, AppError> {
+    let asking = authenticate(server, headers).await?;
+    if user == "me" || user == asking.id {
+        return Ok(asking.id);
+    }
+    if is_administrator(&asking) { Ok(user) } else { Err(forbidden()) }
 }

@@ -32,6 +32,17 @@ impl Args {
         let found = self.flags.iter().rev().find(|(name, _)| name == flag);
         found.map(|(_, value)| value.as_str()).filter(|it| !it.is_empty())
     }
+
+    /// A flag's value, or the empty text.
+    pub fn text(&self, flag: &str) -> &str {
+        self.value(flag).unwrap_or_default()
+    }
+
+    /// The values of a flag that may be given several times, or several values at once with commas.
+    pub fn values(&self, flag: &str) -> Vec<String> {
+        let given = self.flags.iter().filter(|(name, _)| name == flag);
+        given.flat_map(|(_, value)| value.split(',')).map(str::to_owned).collect()
+    }
 }
 
 /// The words up to the command, found before its flags are known: no command's name follows a flag with a value.
@@ -53,15 +64,23 @@ pub fn words(arguments: &[String]) -> Vec<&str> {
     words
 }
 
-pub fn parse(arguments: &[String], own: &[&str]) -> Result<Args, String> {
+/// `depth` is the number of words that the command itself has.
+pub fn parse(arguments: &[String], own: &[&str], depth: usize) -> Result<Args, String> {
     let mut args = Args::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
+        let argument = match argument.as_str() {
+            "-f" if own.contains(&"--force") => "--force",
+            it if it.len() > 1 && it.starts_with('-') && !it.starts_with("--") => {
+                return Err(format!("unknown shorthand flag: {:?} in {it}", it.chars().nth(1).unwrap_or('-')));
+            }
+            it => it,
+        };
         if !argument.starts_with("--") {
-            args.positional.push(argument.clone());
+            args.positional.push(argument.to_owned());
             continue;
         }
-        let (name, given) = argument.split_once('=').map_or((argument.as_str(), None), |(n, v)| (n, Some(v)));
+        let (name, given) = argument.split_once('=').map_or((argument, None), |(n, v)| (n, Some(v)));
         let known = own.iter().chain(&GLOBAL).find(|it| it.trim_end_matches('=') == name);
         let value = match (known, given) {
             (None, _) => return Err(format!("unknown flag: {name}")),
@@ -78,7 +97,7 @@ pub fn parse(arguments: &[String], own: &[&str]) -> Result<Args, String> {
             args.flags.push((name.to_owned(), value));
         }
     }
-    args.positional.drain(..args.positional.len().min(2));
+    args.positional.drain(..args.positional.len().min(depth));
     Ok(args)
 }
 
@@ -94,19 +113,25 @@ mod tests {
     fn flags_may_stand_anywhere() {
         let line = split("--local --json user create --email a@b --username=ann --system-admin");
         assert_eq!(words(&line), ["user", "create"]);
-        let args = parse(&line, &["--email=", "--username=", "--system-admin"]).expect("valid");
+        let args = parse(&line, &["--email=", "--username=", "--system-admin"], 2).expect("valid");
         assert_eq!((args.json, args.value("--email"), args.value("--username")), (true, Some("a@b"), Some("ann")));
         assert!(args.has("--system-admin") && args.positional.is_empty());
     }
 
     #[test]
     fn words_after_the_command_are_its_arguments() {
-        let args = parse(&split("token generate ann ci --local"), &[]).expect("valid");
+        let args = parse(&split("token generate ann ci --local"), &[], 2).expect("valid");
         assert_eq!(args.positional, ["ann", "ci"]);
     }
 
     #[test]
+    fn a_command_of_three_words_keeps_its_arguments_apart() {
+        let args = parse(&split("--local team users add engineering ann"), &[], 3).expect("valid");
+        assert_eq!(args.positional, ["engineering", "ann"]);
+    }
+
+    #[test]
     fn an_unknown_flag_is_an_error() {
-        assert_eq!(parse(&split("user list --al"), &["--all"]), Err("unknown flag: --al".to_owned()));
+        assert_eq!(parse(&split("user list --al"), &["--all"], 2), Err("unknown flag: --al".to_owned()));
     }
 }

@@ -1,11 +1,12 @@
 //! `mmctl bot …`.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::args::Args;
 use super::reply::{Reply, multierror};
 use super::user::hang_on_own_bot;
 use crate::Server;
+use crate::accounts::bot_json;
 use crate::app_error::AppError;
 use crate::store::User;
 
@@ -89,28 +90,6 @@ pub async fn set_active(server: &Server, args: &Args, active: bool) -> Reply {
     }
     let reply = Reply::list(bots).complaining(&complaints);
     if errors.is_empty() { reply } else { reply.and_failed(&multierror(&errors)) }
-}
-
-/// A bot; its names are left out when they are empty. The display name is the account's first name.
-pub fn bot_json(user: &User, display_name: Option<&str>) -> Value {
-    let Some(bot) = &user.bot else {
-        return Value::Null;
-    };
-    let mut it = Map::new();
-    it.insert("user_id".to_owned(), json!(user.id));
-    it.insert("username".to_owned(), json!(user.username));
-    let display_name = display_name.unwrap_or(&user.first_name);
-    if !display_name.is_empty() {
-        it.insert("display_name".to_owned(), json!(display_name));
-    }
-    if !bot.description.is_empty() {
-        it.insert("description".to_owned(), json!(bot.description));
-    }
-    it.insert("owner_id".to_owned(), json!(bot.owner_id));
-    it.insert("create_at".to_owned(), json!(bot.create_at));
-    it.insert("update_at".to_owned(), json!(bot.update_at));
-    it.insert("delete_at".to_owned(), json!(bot.delete_at));
-    Value::Object(it)
 }
 
 async fn shown(server: &Server, user: &User) -> Result<Reply, AppError> {

@@ -70,6 +70,20 @@ impl Reply {
         Reply::default().and_failed(&message)
     }
 
+    /// The right number of words after the command, or cobra's complaint.
+    pub fn wrong_count(expected: usize, given: usize) -> Reply {
+        Reply::failed(format!("accepts {expected} arg(s), received {given}"))
+    }
+
+    /// Adds what went wrong with single entries: as it was found, and again all together at the end.
+    pub fn complaining_twice(self, errors: &[String]) -> Reply {
+        if errors.is_empty() {
+            return self;
+        }
+        let found: String = errors.iter().map(|it| format!("{it}\n")).collect();
+        self.complaining(&found).and_failed(&multierror(errors))
+    }
+
     pub fn not_covered(what: &str) -> Reply {
         log::warn("The stand-in does not cover a command of mmctl").with("command", what).write();
         Reply::failed(format!("the lab's stand-in does not cover `mmctl {what}`"))
@@ -94,6 +108,12 @@ impl Reply {
 impl From<AppError> for Reply {
     fn from(error: AppError) -> Reply {
         Reply::failed(error.message)
+    }
+}
+
+impl From<Result<Reply, AppError>> for Reply {
+    fn from(result: Result<Reply, AppError>) -> Reply {
+        result.unwrap_or_else(Reply::from)
     }
 }
 

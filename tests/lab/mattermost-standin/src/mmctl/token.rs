@@ -16,7 +16,7 @@ pub async fn generate(server: &Server, args: &Args) -> Reply {
         let Some(user) = server.store.find_user(name).await? else {
             return Ok(Reply::list(Vec::new()).and_failed(&format!("could not retrieve user information of {name:?}")));
         };
-        if user.bot.is_none() && !server.settings.user_access_tokens {
+        if user.bot.is_none() && !server.flag("ServiceSettings.EnableUserAccessTokens").await {
             let message = "Personal access tokens are disabled on this server. Please contact your system administrator \
                  for details.";
             let message = format!("could not create token for {name:?}: {message}");
@@ -45,6 +45,16 @@ pub async fn list(server: &Server, args: &Args) -> Reply {
         Ok(reply.and_failed(&format!("there are no tokens for the {name:?}")))
     };
     listed.await.unwrap_or_else(|error: AppError| error.into())
+}
+
+pub async fn revoke(server: &Server, args: &Args) -> Result<Reply, AppError> {
+    let mut errors = Vec::new();
+    for id in &args.positional {
+        if !server.store.revoke_access_token(id).await? {
+            errors.push(format!("could not revoke token {id:?}"));
+        }
+    }
+    Ok(Reply::list(Vec::new()).complaining_twice(&errors))
 }
 
 fn token_json(token: &AccessToken, with_secret: bool) -> Value {

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::args::Args;
-use super::bot;
 use super::reply::{Reply, multierror};
-use crate::accounts::{self, Asker, NewAccount, View, user_json};
+use super::text;
+use crate::accounts::{self, Asker, NewAccount, View, bot_json, user_json};
 use crate::app_error::AppError;
-use crate::store::User;
+use crate::store::{Page, User};
 use crate::{Server, log};
 
 /// The last five are Mattermost's and refused here.
@@ -61,17 +61,23 @@ fn new_account(args: &Args) -> Result<NewAccount, String> {
     })
 }
 
-pub async fn list(server: &Server, args: &Args) -> Reply {
-    if args.has("--team") {
-        return Reply::not_covered("user list --team");
+/// Without --all, one page. A team's list has everybody who ever joined and did not leave, deactivated or not.
+pub async fn list(server: &Server, args: &Args) -> Result<Reply, AppError> {
+    let mut users = server.store.users().await?;
+    if let Some(name) = args.value("--team") {
+        let Some(team) = server.store.find_team(name).await? else {
+            return Ok(Reply::list(Vec::new()).counted("users").and_failed(&format!("unable to find team {name:?}")));
+        };
+        let members = server.store.team_members(text(&team, "id"), Page::ALL).await?;
+        users.retain(|user| members.iter().any(|it| it["user_id"] == user.id.as_str()));
     }
-    match server.store.users().await {
-        Ok(users) => {
-            let wanted = users.iter().filter(|it| !args.has("--inactive") || it.delete_at != 0);
-            Reply::list(wanted.map(|it| user_json(it, View::Listed).into()).collect()).counted("users")
-        }
-        Err(error) => AppError::from(error).into(),
+    users.retain(|it| !args.has("--inactive") || it.delete_at != 0);
+    if !args.has("--all") {
+        let number = |flag: &str, default: usize| args.value(flag).and_then(|it| it.parse().ok()).unwrap_or(default);
+        let size = number("--per-page", 200).min(200);
+        users = users.into_iter().skip(number("--page", 0) * size).take(size).collect();
     }
+    Ok(Reply::list(users.iter().map(|it| user_json(it, View::Listed).into()).collect()).counted("users"))
 }
 
 /// One account is an object, several are an array.
@@ -117,7 +123,7 @@ pub async fn convert(server: &Server, args: &Args) -> Reply {
     for user in users {
         match server.store.convert_to_bot(&user.id).await {
             // Only this answer shows the user's name as the bot's; the list shows none.
-            Ok(Some(user)) => bots.push(bot::bot_json(&user, Some(&user.username))),
+            Ok(Some(user)) => bots.push(bot_json(&user, Some(&user.username))),
             Ok(None) => errors.push("Unable to save the bot.".to_owned()),
             Err(error) => return AppError::from(error).into(),
         }
@@ -177,7 +183,7 @@ pub async fn change_password(server: &Server, args: &Args) -> Reply {
         let hash = if args.has("--hashed") {
             password.to_owned()
         } else {
-            accounts::check_password(server, password)?;
+            accounts::check_password(server, password).await?;
             accounts::hash(password.to_owned()).await?
         };
         server.store.set_password(&user.id, &hash).await?;

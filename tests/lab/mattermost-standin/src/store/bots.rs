@@ -29,6 +29,22 @@ impl Store {
         self.user_by("u.id = $1", user).await
     }
 
+    /// Makes a bot that belongs to somebody.
+    pub async fn create_bot(
+        &self,
+        username: &str,
+        display_name: &str,
+        description: &str,
+        owner: &str,
+    ) -> Result<Option<User>, Error> {
+        let sql = "WITH account AS (INSERT INTO users (id, createat, updateat, username, email, firstname, roles) \
+             VALUES ($1, $2, $2, $3, $7, $4, 'system_user') RETURNING id) \
+             INSERT INTO bots (userid, ownerid, description, createat, updateat) SELECT id, $5, $6, $2, $2 FROM account";
+        let (id, email) = (ids::new_id(), format!("{username}@localhost"));
+        self.execute(sql, &[&id, &log::now_ms(), &username, &display_name, &owner, &description, &email]).await?;
+        self.user_by("u.id = $1", &id).await
+    }
+
     pub async fn assign_bot(&self, bot: &str, owner: &str) -> Result<(), Error> {
         let sql = "UPDATE bots SET ownerid = $2, updateat = $3 WHERE userid = $1";
         self.update_user(sql, &[&bot, &owner, &log::now_ms()]).await

@@ -1,6 +1,13 @@
 //! PostgreSQL, which holds all state: a restart of the stand-in forgets nothing.
 
 mod bots;
+mod channels;
+mod commands;
+mod configuration;
+mod hooks;
+mod members;
+mod posts;
+mod teams;
 mod tokens;
 mod users;
 
@@ -9,8 +16,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio_postgres::config::SslMode;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, Error, NoTls};
 
 use crate::dsn::{self, Verification};
@@ -18,6 +27,10 @@ use crate::tls::VerifyFull;
 use crate::{ids, log};
 
 pub use bots::Bot;
+pub use channels::{ChannelPatch, NewChannel};
+pub use commands::Command;
+pub use hooks::{Incoming, Outgoing};
+pub use posts::NewPost;
 pub use tokens::AccessToken;
 pub use users::{NewUser, User};
 
@@ -75,6 +88,22 @@ impl Store {
         Ok(client)
     }
 
+    /// What a statement found, one JSON document a row. Whatever a client gets unchanged is built by PostgreSQL in the
+    /// recorded shape, so no type in between has to repeat it.
+    async fn documents(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Value>, Error> {
+        let rows = self.client().await?.query(sql, values).await?;
+        Ok(rows.iter().filter_map(|row| serde_json::from_str(row.get(0)).ok()).collect())
+    }
+
+    async fn document(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Value>, Error> {
+        Ok(self.documents(sql, values).await?.into_iter().next())
+    }
+
+    /// The number of rows that a statement changed.
+    async fn execute(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+        self.client().await?.execute(sql, values).await
+    }
+
     /// Writes and deletes a row, as Mattermost's health check does. A database that does not answer is not healthy.
     pub async fn is_healthy(&self) -> bool {
         let check = async {
@@ -95,6 +124,17 @@ impl Store {
             }
         }
     }
+}
+
+/// Part of a list, as REST asks for it.
+#[derive(Clone, Copy)]
+pub struct Page {
+    pub offset: i64,
+    pub limit: i64,
+}
+
+impl Page {
+    pub const ALL: Page = Page { offset: 0, limit: i64::MAX };
 }
 
 async fn keep<S, T>(connection: tokio_postgres::Connection<S, T>)
@@ -119,43 +159,4 @@ pub fn describe(error: &Error) -> String {
     if error.source().is_none() { format!("pq: {error}") } else { format!("pq: {cause}") }
 }
 
-const MIGRATIONS: &str = "
-CREATE TABLE IF NOT EXISTS public.systems (name varchar(64) PRIMARY KEY, value varchar(1024));
-CREATE TABLE IF NOT EXISTS public.users (
-    id varchar(26) PRIMARY KEY,
-    createat bigint NOT NULL,
-    updateat bigint NOT NULL,
-    deleteat bigint NOT NULL DEFAULT 0,
-    username varchar(64) NOT NULL UNIQUE,
-    password varchar(128) NOT NULL DEFAULT '',
-    email varchar(128) NOT NULL UNIQUE,
-    emailverified boolean NOT NULL DEFAULT false,
-    firstname varchar(64) NOT NULL DEFAULT '',
-    roles varchar(256) NOT NULL,
-    lastpasswordupdate bigint NOT NULL DEFAULT 0,
-    lastpictureupdate bigint NOT NULL DEFAULT 0,
-    failedattempts integer NOT NULL DEFAULT 0,
-    remoteid varchar(26),
-    disablewelcomeemail boolean NOT NULL DEFAULT false
-);
-CREATE TABLE IF NOT EXISTS public.bots (
-    userid varchar(26) PRIMARY KEY REFERENCES public.users (id),
-    description varchar(1024) NOT NULL DEFAULT '',
-    ownerid varchar(190) NOT NULL,
-    createat bigint NOT NULL,
-    updateat bigint NOT NULL,
-    deleteat bigint NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS public.sessions (
-    token varchar(26) PRIMARY KEY,
-    userid varchar(26) NOT NULL REFERENCES public.users (id),
-    createat bigint NOT NULL
-);
-CREATE TABLE IF NOT EXISTS public.useraccesstokens (
-    id varchar(26) PRIMARY KEY,
-    token varchar(26) NOT NULL UNIQUE,
-    userid varchar(26) NOT NULL REFERENCES public.users (id),
-    description varchar(255) NOT NULL,
-    isactive boolean NOT NULL DEFAULT true
-);
-";
+const MIGRATIONS: &str = include_str!("migrations.sql");

@@ -60,4 +60,9 @@ impl Store {
         });
         Ok(tokens.collect())
     }
+
+    /// Whether there was a token of that id.
+    pub async fn revoke_access_token(&self, id: &str) -> Result<bool, Error> {
+        Ok(self.execute("DELETE FROM useraccesstokens WHERE id = $1", &[&id]).await? > 0)
+    }
 }

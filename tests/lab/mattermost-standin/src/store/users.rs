@@ -81,6 +81,13 @@ impl Store {
         Ok(rows.iter().map(from_row).collect())
     }
 
+    /// The accounts of these ids.
+    pub async fn users_by_ids(&self, ids: &[String]) -> Result<Vec<User>, Error> {
+        let sql = format!("{SELECT} WHERE u.id = ANY($1) ORDER BY u.username");
+        let rows = self.client().await?.query(&sql, &[&ids]).await?;
+        Ok(rows.iter().map(from_row).collect())
+    }
+
     pub async fn user_by_name(&self, username: &str) -> Result<Option<User>, Error> {
         self.user_by("u.username = $1", username).await
     }
