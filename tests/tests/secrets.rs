@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use xtask::drivers::files;
-use xtask::secrets::{GENERATED, Secrets, Volume, ensure};
+use xtask::secrets::{self, GENERATED, Secrets, Volume};
 
 const TODAY: &str = "2026-11-22";
 
@@ -19,6 +19,24 @@ const PRESENT: fn() -> Option<Volume> = || {
     let removal = "cargo xtask down --volumes".to_owned();
     Some(Volume { what: "the volume x_postgres-data".to_owned(), removal })
 };
+
+fn ensure(
+    path: &Path,
+    today: &str,
+    volume: impl FnOnce() -> Option<Volume>,
+) -> anyhow::Result<(Secrets, Vec<&'static str>)> {
+    secrets::ensure(path, today, &common::settings(&common::shipped()), volume)
+}
+
+/// A PostgreSQL that exists already has passwords of its own, and its owner gives Mattermost's to the user.
+#[test]
+fn no_password_is_made_for_a_postgresql_of_somebody_else() {
+    let (_folder, path) = new_file(None);
+    let external = [("external = \"\"", "external = \"db:5432\""), ("ca = \"\"", "ca = \"db.pem\"")];
+    let settings = common::settings(&common::shipped_with(&external));
+    let (_, added) = secrets::ensure(&path, TODAY, &settings, ABSENT).expect("made");
+    assert_eq!(added, ["ADMIN_PASSWORD", "TURN_SECRET", "SONARQUBE_WEBHOOK_SECRET", "JENKINS_RELOAD_TOKEN"]);
+}
 
 #[test]
 fn what_is_missing_is_made_of_letters_and_digits_and_for_the_owner_only() {

@@ -11,9 +11,33 @@ pub const SCHEMA_FIX: &str = "in the stack's compose folder: docker compose exec
 
 const REPAIR_FIX: &str = "in the stack's compose folder: docker compose exec postgres psql -U postgres -f /docker-entrypoint-initdb.d/10-mattermost.sql; then `cargo xtask up`";
 
-/// The likely cause of a failure, from a service's log and Compose's own words.
-pub fn of(text: &str) -> Option<Cause> {
-    const KNOWN: &[(&str, &str, &str)] = &[
+/// The likely cause of a failure, from a service's log and Compose's own words. What is in the way of a PostgreSQL of somebody
+/// else is mended there.
+pub fn of(text: &str, is_external: bool) -> Option<Cause> {
+    type Known = &'static [(&'static str, &'static str, &'static str)];
+    const EXTERNAL: Known = &[
+        (
+            "permission denied for schema public",
+            "the role does not own the schema public of its database",
+            "on the server of postgres.external, in its database: ALTER SCHEMA public OWNER TO the role; then `cargo xtask up`",
+        ),
+        (
+            "must be owner of",
+            "tables of the database belong to another role",
+            "on the server of postgres.external, in its database: REASSIGN OWNED BY that role TO the one of postgres.role; then `cargo xtask up`",
+        ),
+        (
+            "password authentication failed",
+            "the role has another password than env/secrets.env",
+            "mend EXTERNAL_POSTGRES_PASSWORD in env/secrets.env; then `cargo xtask up`",
+        ),
+        (
+            "x509: certificate",
+            "the certificate of the server at postgres.external is not one that Mattermost accepts",
+            "mend postgres.ca or the host in postgres.external, in stack.toml; then `cargo xtask up`",
+        ),
+    ];
+    const KNOWN: Known = &[
         (
             "permission denied for schema public",
             "the role mattermost does not own the schema public of its database; since PostgreSQL 15 it cannot create tables then",
@@ -55,7 +79,8 @@ pub fn of(text: &str) -> Option<Cause> {
         ),
     ];
     let text = text.to_lowercase();
-    let known = KNOWN.iter().find(|(pattern, _, _)| text.contains(&pattern.to_lowercase()));
+    let external = if is_external { EXTERNAL } else { &[] };
+    let known = external.iter().chain(KNOWN).find(|(pattern, _, _)| text.contains(&pattern.to_lowercase()));
     known.map(|(_, what, fix)| Cause { what, fix })
 }
 
@@ -67,7 +92,8 @@ mod tests {
     #[test]
     fn a_schema_that_the_role_does_not_own_is_named() {
         let log = "failed to initialize platform: cannot create store: failed to apply database migrations: pq: permission denied for schema public";
-        assert!(of(log).is_some_and(|cause| cause.what.contains("does not own the schema public")));
-        assert_eq!(of("all is well"), None);
+        assert!(of(log, false).is_some_and(|cause| cause.fix == SCHEMA_FIX));
+        assert!(of(log, true).is_some_and(|cause| cause.fix.contains("postgres.external")));
+        assert_eq!(of("all is well", false), None);
     }
 }

@@ -19,6 +19,7 @@ use crate::drivers::files;
 use crate::error::{Hint as _, hinted};
 use crate::host::LanAddress;
 use crate::settings::{Settings, Subnet};
+use crate::{stack, trust};
 
 /// A leaf certificate: which server presents it and under which names.
 #[derive(Debug, Clone)]
@@ -48,7 +49,10 @@ impl fmt::Display for San {
 pub struct Certificates {
     pub ca: String,
     pub mattermost: String,
+    /// That of the stack's own PostgreSQL, or the CA of an existing one.
     pub postgres: String,
+    /// CAs of the connected tools, in one text.
+    pub extra_trust: String,
 }
 
 /// A change to certs/, in words.
@@ -67,6 +71,7 @@ pub fn ensure(
 ) -> anyhow::Result<(Certificates, Vec<Change>)> {
     let now = OffsetDateTime::now_utc();
     let mut changes = Vec::new();
+    let trust = trust::read(settings, &stack::checkout()?)?;
     let ca = match load_ca(root, now)? {
         Some(ca) => ca,
         None => {
@@ -97,35 +102,48 @@ pub fn ensure(
             (None, None) => bail!("a leaf that is absent always has a reason to be issued"),
         }
     }
-    let [mattermost, postgres] =
-        <[String; 2]>::try_from(issued).map_err(|_| anyhow::anyhow!("two leaves are issued"))?;
-    Ok((Certificates { ca: ca.pem, mattermost, postgres }, changes))
+    let mut issued = issued.into_iter();
+    let mattermost = issued.next().context("Mattermost has a leaf")?;
+    let postgres = trust.postgres.or_else(|| issued.next()).context("a PostgreSQL of our own has a leaf")?;
+    Ok((Certificates { ca: ca.pem, mattermost, postgres, extra_trust: trust.extra }, changes))
 }
 
 /// The certificates as they are, when all of them are there.
 pub fn load(root: &Path, settings: &Settings) -> anyhow::Result<Option<Certificates>> {
-    let [mattermost, postgres] = leaves(settings, &[]).map(|leaf| read_optional(&leaf_paths(root, leaf.server).0));
-    Ok(match (read_optional(&ca_path(root))?, mattermost?, postgres?) {
-        (Some(ca), Some(mattermost), Some(postgres)) => Some(Certificates { ca, mattermost, postgres }),
+    let trust = trust::read(settings, &stack::checkout()?)?;
+    let leaf = |server| read_optional(&leaf_paths(root, server).0);
+    let postgres = if trust.postgres.is_some() { trust.postgres } else { leaf("postgres")? };
+    Ok(match (read_optional(&ca_path(root))?, leaf("mattermost")?, postgres) {
+        (Some(ca), Some(mattermost), Some(postgres)) => {
+            Some(Certificates { ca, mattermost, postgres, extra_trust: trust.extra })
+        }
         _ => None,
     })
 }
 
-/// The leaf certificates of a stack. Every SAN must lie inside the CA's name constraints, so no bare names.
-pub fn leaves(settings: &Settings, lan: &[LanAddress]) -> [Leaf; 2] {
+/// The leaf certificates of a stack, Mattermost's first. Every SAN must lie inside the CA's name constraints, so no bare
+/// names.
+pub fn leaves(settings: &Settings, lan: &[LanAddress]) -> Vec<Leaf> {
     let mut sans = BTreeSet::from([
         San::Dns(settings.mattermost_host()),
         San::Dns("localhost".to_owned()),
         San::Ip(Ipv4Addr::LOCALHOST.into()),
     ]);
     sans.extend(lan.iter().map(|lan| San::Ip(lan.address.into())));
-    let postgres = BTreeSet::from([San::Dns(settings.postgres_host())]);
-    [Leaf { server: "mattermost", sans }, Leaf { server: "postgres", sans: postgres }]
+    let mut leaves = vec![Leaf { server: "mattermost", sans }];
+    if settings.external_postgres().is_none() {
+        let sans = BTreeSet::from([San::Dns(settings.postgres_host())]);
+        leaves.push(Leaf { server: "postgres", sans });
+    }
+    leaves
 }
 
 pub fn ca_path(root: &Path) -> PathBuf {
     root.join("certs/ca.crt")
 }
+
+/// Where a stack keeps the CA of an existing PostgreSQL, relative to its folder.
+pub const POSTGRES_CA: &str = "certs/postgres-ca.crt";
 
 /// Certificate and key of a server's leaf.
 pub fn leaf_paths(root: &Path, server: &str) -> (PathBuf, PathBuf) {

@@ -22,13 +22,7 @@ pub const WARNING: &str =
 /// Builds what is missing and returns the images.
 pub fn build() -> anyhow::Result<Images> {
     let checkout = stack::checkout()?;
-    let recipes = checkout.join("tests/lab");
-    let base = Recipe::new("command-center-lab/base", &recipes, &[], SUITE)?;
-    let postgres = Recipe::new("command-center-lab/postgres", &recipes, &["postgres"], &base.image)?;
-    let coturn = Recipe::new("command-center-lab/coturn", &recipes, &["coturn"], &base.image)?;
-    let sources = ["mattermost", "mattermost-standin", "../contract", "../../Cargo.toml", "../../Cargo.lock"];
-    let mattermost = Recipe::new("command-center-lab/mattermost-standin", &recipes, &sources, SCRATCH)?;
-
+    let Recipes { base, postgres, coturn, mattermost } = recipes(&checkout)?;
     let all = [&base, &postgres, &coturn, &mattermost].map(|recipe| recipe.image.as_str());
     let missing = docker::missing_images(&all)?;
     let is_missing = |recipe: &Recipe| missing.contains(&recipe.image.as_str());
@@ -44,12 +38,34 @@ pub fn build() -> anyhow::Result<Images> {
     Ok(Images { postgres: postgres.image, mattermost: mattermost.image, coturn: coturn.image })
 }
 
+/// The image of the lab's PostgreSQL, whether it is built or not.
+pub fn postgres_image() -> anyhow::Result<String> {
+    Ok(recipes(&stack::checkout()?)?.postgres.image)
+}
+
+struct Recipes {
+    base: Recipe,
+    postgres: Recipe,
+    coturn: Recipe,
+    mattermost: Recipe,
+}
+
+fn recipes(checkout: &Path) -> anyhow::Result<Recipes> {
+    let recipes = checkout.join("tests/lab");
+    let base = Recipe::new("command-center-lab/base", &recipes, &[], SUITE)?;
+    let postgres = Recipe::new("command-center-lab/postgres", &recipes, &["postgres"], &base.image)?;
+    let coturn = Recipe::new("command-center-lab/coturn", &recipes, &["coturn"], &base.image)?;
+    let sources = ["mattermost", "mattermost-standin", "../contract", "../../Cargo.toml", "../../Cargo.lock"];
+    let mattermost = Recipe::new("command-center-lab/mattermost-standin", &recipes, &sources, SCRATCH)?;
+    Ok(Recipes { base, postgres, coturn, mattermost })
+}
+
 /// Makes the stack a lab: an override beside its compose.yaml that changes images only.
 pub fn write_override(stack: &Stack, images: &Images) -> anyhow::Result<()> {
     let text = render::render_template(
         "compose.override.yaml",
         include_str!("../../tests/lab/compose.override.yaml.j2"),
-        context! { images => Serde(images) },
+        context! { images => Serde(images), own_postgres => stack.settings.external_postgres().is_none() },
     )?;
     files::write(&stack.lab_override(), text.as_bytes(), 0o644)
 }

@@ -8,6 +8,8 @@ pub mod host;
 
 pub mod secrets;
 
+pub mod trust;
+
 pub mod certs;
 
 pub mod render;
@@ -29,6 +31,8 @@ pub mod preflight;
 pub mod servers;
 
 pub mod admin;
+
+pub mod external_postgres;
 
 pub mod wiring;
 

@@ -77,16 +77,18 @@ pub fn all(stack: &Stack) -> Vec<Check> {
             Err(error) => fail("network", error.to_string(), "see the message"),
         });
     }
+    checks.extend(trust(stack));
     checks.push(disk(stack));
     checks.push(modes(stack));
     checks.push(rendered(stack));
     checks
 }
 
-/// What `up` must know before it writes anything: the ports and the network.
+/// What `up` must know before it writes anything: the ports, the network and the CAs of others.
 pub fn before_writing(stack: &Stack, containers: &[Container], existing: Option<&Network>) -> Vec<Check> {
     let mut checks = ports(stack, containers);
     checks.push(network(stack, existing));
+    checks.extend(trust(stack));
     checks.retain(|check| check.state == State::Fail);
     checks
 }
@@ -165,6 +167,22 @@ fn network(stack: &Stack, existing: Option<&Network>) -> Check {
             fail("network", finding, "choose another private range in stack.toml, such as 172.29.0.0/24")
         }
         None => ok("network", format!("{} will be made, {}", wanted.name, wanted.subnet)),
+    }
+}
+
+/// The CAs of others that stack.toml names, if it names any.
+fn trust(stack: &Stack) -> Option<Check> {
+    const NAME: &str = "trust";
+    let files =
+        stack.settings.certificates.extra_trust.len() + usize::from(stack.settings.external_postgres().is_some());
+    let checkout = match crate::stack::checkout() {
+        Ok(checkout) => checkout,
+        Err(error) => return Some(fail(NAME, error.to_string(), "see the message")),
+    };
+    match crate::trust::read(&stack.settings, &checkout) {
+        Ok(_) if files == 0 => None,
+        Ok(_) => Some(ok(NAME, format!("{files} files with CAs of others, each good today"))),
+        Err(invalid) => Some(fail(NAME, invalid.to_string(), invalid.hint)),
     }
 }
 

@@ -12,6 +12,7 @@ use rand::RngExt as _;
 
 use crate::drivers::files;
 use crate::error::hinted;
+use crate::settings::Settings;
 
 /// What this project generates. The length is in characters of an alphabet of 62: 32 are 190 bits.
 pub const GENERATED: &[Generated] = &[
@@ -65,6 +66,13 @@ pub struct Generated {
     pub length: usize,
     /// Whether the database already depends on it once its volume exists.
     pub kept_in_volume: bool,
+}
+
+impl Generated {
+    /// A PostgreSQL that exists already has passwords of its own.
+    pub fn is_for(&self, settings: &Settings) -> bool {
+        settings.external_postgres().is_none() || ![POSTGRES_SUPERUSER_PASSWORD, POSTGRES_PASSWORD].contains(&self.name)
+    }
 }
 
 /// The parsed file. Debug shows names only.
@@ -239,10 +247,12 @@ pub struct Volume {
 pub fn ensure(
     path: &Path,
     today: &str,
+    settings: &Settings,
     volume: impl FnOnce() -> Option<Volume>,
 ) -> anyhow::Result<(Secrets, Vec<&'static str>)> {
     let mut secrets = Secrets::load(path)?;
-    let missing: Vec<&Generated> = GENERATED.iter().filter(|secret| secrets.get(secret.name).is_none()).collect();
+    let is_missing = |secret: &&Generated| secret.is_for(settings) && secrets.get(secret.name).is_none();
+    let missing: Vec<&Generated> = GENERATED.iter().filter(is_missing).collect();
     if let Some(secret) = missing.iter().find(|secret| secret.kept_in_volume)
         && let Some(volume) = volume()
     {

@@ -91,7 +91,8 @@ fn failure(stack: &Stack, secrets: &Secrets, containers: &[Container], said: &st
         None => ("Compose could not start the servers".to_owned(), tail(said, 5)),
     };
     let log = secrets.redact(&log);
-    let cause = causes::of(&log).or_else(|| causes::of(said));
+    let is_external = stack.settings.external_postgres().is_some();
+    let cause = causes::of(&log, is_external).or_else(|| causes::of(said, is_external));
     let mut message = what;
     if !log.trim().is_empty() {
         message.push_str(&format!("\n  {}", log.trim_end().replace('\n', "\n  ")));

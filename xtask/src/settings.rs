@@ -215,6 +215,11 @@ impl Settings {
         format!("relay.{}", self.domain)
     }
 
+    /// Host and port of a PostgreSQL that exists already; nothing when the stack has one of its own.
+    pub fn external_postgres(&self) -> Option<(&str, &str)> {
+        self.postgres.external.rsplit_once(':')
+    }
+
     /// Without a hook for failed gates there is nothing that the relay could tell.
     pub fn has_relay(&self) -> bool {
         !self.sonarqube.failed_hook.is_empty()

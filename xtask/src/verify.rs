@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::drivers::turn::{self, Credentials, Refused, Session, Transport};
 use crate::drivers::{docker, https};
 use crate::error::hinted;
+use crate::external_postgres;
 use crate::host::Host;
 use crate::stack::Stack;
 
@@ -80,6 +81,9 @@ fn origins_are_checked(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Resu
 
 /// PostgreSQL 15 and later let only the owner of schema public create tables in it.
 fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
+    if stack.settings.external_postgres().is_some() {
+        return external_postgres::prove(stack);
+    }
     const QUERY: &str = "SELECT (SELECT count(*) FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'mattermost' AND NOT s.ssl), \
                          (SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'public'), \
                          (SELECT datdba::regrole::text FROM pg_database WHERE datname = 'mattermost')";

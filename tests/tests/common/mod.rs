@@ -20,6 +20,7 @@ pub const FAKE_SECRETS: &[(&str, &str)] = &[
     ("ADMIN_PASSWORD", "FakeAdminPassword0000003"),
     ("TURN_SECRET", "FakeTurnSecret0000000000000000000000000000000004"),
     ("GITLAB_API_TOKEN", "glpat-FakeGitlabToken00005"),
+    ("EXTERNAL_POSTGRES_PASSWORD", "FakeExternalPassword00000000009"),
     ("SONARQUBE_WEBHOOK_SECRET", "FakeSonarqubeWebhookSecret00000000000006"),
     ("SONARQUBE_PASSED_HOOK", "fakepassedhook000000000007"),
     ("SONARQUBE_FAILED_HOOK", "fakefailedhook000000000008"),
@@ -86,7 +87,12 @@ pub fn secrets_without(left_out: &[&str]) -> Secrets {
 
 pub fn certificates() -> Certificates {
     let pem = |name: &str| format!("-----BEGIN CERTIFICATE-----\nFake{name}\n-----END CERTIFICATE-----\n");
-    Certificates { ca: pem("Ca"), mattermost: pem("Mattermost"), postgres: pem("Postgres") }
+    Certificates {
+        ca: pem("Ca"),
+        mattermost: pem("Mattermost"),
+        postgres: pem("Postgres"),
+        extra_trust: format!("{}{}", pem("Gitlab"), pem("Jenkins")),
+    }
 }
 
 /// Everything that is rendered for these settings, with fixed secrets and certificates.

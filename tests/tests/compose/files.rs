@@ -37,7 +37,11 @@ fn files_with_secrets_are_private_and_ignored() {
                 found.insert(*name);
             }
         }
-        let mut expected = BTreeSet::from(["POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD", "TURN_SECRET"]);
+        let mut expected = BTreeSet::from(["TURN_SECRET"]);
+        expected.extend(match case.settings.external_postgres() {
+            None => &["POSTGRES_PASSWORD", "POSTGRES_SUPERUSER_PASSWORD"][..],
+            Some(_) => &["EXTERNAL_POSTGRES_PASSWORD"],
+        });
         if case.settings.has_relay() {
             let sonarqube = &case.settings.sonarqube;
             let hooks = [&sonarqube.passed_hook, &sonarqube.failed_hook, "SONARQUBE_WEBHOOK_SECRET"];
@@ -145,6 +149,21 @@ fn the_labs_override_changes_images_and_nothing_else() {
     let [found, expected] = [&text, expected].map(|text| serde_yaml::from_str::<Value>(text).expect("it is YAML"));
     assert_eq!(found, expected);
     assert!(text.contains("LAB") && text.contains("STAND-IN"), "nobody may miss it");
+}
+
+/// An override that names a service which compose.yaml does not have would make one.
+#[test]
+fn the_labs_override_has_no_postgresql_where_there_is_one_already() {
+    let external = [("external = \"\"", "external = \"db:5432\""), ("ca = \"\"", "ca = \"db.pem\"")];
+    let settings = common::settings(&common::shipped_with(&external)).for_lab();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let stack = Stack { name: LAB.to_owned(), root: folder.path().to_owned(), settings };
+    let images = Images { postgres: "p:1".to_owned(), mattermost: "m:1".to_owned(), coturn: "c:1".to_owned() };
+    xtask::lab::write_override(&stack, &images).expect("a temporary folder can be written to");
+    let text = std::fs::read_to_string(stack.lab_override()).expect("it was just written");
+    let found: Value = serde_yaml::from_str(&text).expect("it is YAML");
+    let names: Vec<_> = found["services"].as_mapping().expect("services").keys().filter_map(Value::as_str).collect();
+    assert_eq!(names, ["install", "mattermost", "coturn"]);
 }
 
 /// The lab and the site run beside each other, so they share no name and no network.

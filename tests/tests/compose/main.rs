@@ -7,6 +7,7 @@ mod common;
 
 mod coturn;
 mod every_service;
+mod external_postgres;
 mod files;
 mod mattermost;
 mod postgres;

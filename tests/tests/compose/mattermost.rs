@@ -224,6 +224,25 @@ fn mattermost_keeps_its_data_in_volumes_and_runs_as_its_user() {
     }
 }
 
+/// Go reads every file of that folder. An empty list mounts nothing: the file would not be there.
+#[test]
+fn cas_of_the_tools_are_mounted_where_go_looks_and_only_when_there_are_any() {
+    let mut with_some = 0;
+    for case in cases() {
+        let mounts = case.service("mattermost")["volumes"].as_sequence().expect("it has volumes");
+        let mount = mounts.iter().find(|mount| mount["source"] == "../certs/extra-trust.crt");
+        let file = case.files.iter().find(|file| file.path == "certs/extra-trust.crt");
+        let any = !case.settings.certificates.extra_trust.is_empty();
+        assert_eq!((mount.is_some(), file.is_some()), (any, any), "{}", case.name);
+        if let Some(mount) = mount {
+            assert_eq!(mount["target"], "/etc/ssl/certs/command-center-extra-trust.crt", "{}", case.name);
+            assert_eq!(mount["read_only"], true, "{}", case.name);
+            with_some += 1;
+        }
+    }
+    assert!(with_some > 0, "a case has some");
+}
+
 /// Every setting of stack.toml reaches the server, under the name of its variable.
 #[test]
 fn each_setting_reaches_the_server() {

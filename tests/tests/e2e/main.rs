@@ -6,6 +6,7 @@ mod contract;
 
 mod contract_replay;
 mod database;
+mod external_postgres;
 mod deliveries;
 mod faults;
 mod lifecycle;

@@ -65,7 +65,7 @@ fn up_makes_everything_from_nothing_and_then_nothing_more() {
 }
 
 /// Every command line that any process had, until told to stop.
-fn command_lines_until(stop: &AtomicBool) -> BTreeSet<String> {
+pub fn command_lines_until(stop: &AtomicBool) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         for entry in fs::read_dir("/proc").expect("Linux has /proc").flatten() {

@@ -43,7 +43,7 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     // A stack that was never rendered has no container that could present an old certificate.
     if stack.compose_folder().join(".env").exists() {
         let volume = || super::up::database_volume(stack);
-        let (secrets, _) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, volume)?;
+        let (secrets, _) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, &stack.settings, volume)?;
         super::up::write_files(stack, &host, &secrets, &certificates)?;
         if !changes.is_empty() {
             let recreated = servers::restart_changed(stack, &secrets)?;

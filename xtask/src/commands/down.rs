@@ -24,8 +24,14 @@ pub struct Args {
 
 pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     let name = &stack.settings.name;
+    let external = stack.settings.external_postgres().map(|_| &stack.settings.postgres.external);
     if args.volumes && !args.yes {
-        let question = format!("Remove every message, file and account of {name}? This cannot be undone.");
+        let question = match external {
+            None => format!("Remove every message, file and account of {name}? This cannot be undone."),
+            Some(database) => {
+                format!("Remove every file of {name}? This cannot be undone. The database at {database} stays.")
+            }
+        };
         if !can_ask() {
             return Err(hinted(anyhow::anyhow!("nobody can be asked whether the data may go"), "add --yes if it may"));
         }
@@ -64,7 +70,9 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
         ));
     }
     remove_network(stack)?;
-    if let Some(secrets) = known {
+    if let Some(database) = external.filter(|_| known.is_some()) {
+        println!("{name} is down, and its files are gone. The database at {database} stays as it is.");
+    } else if let Some(secrets) = known {
         forget(stack, secrets)?;
         println!("{name} is down, and its data is gone.");
     } else {

@@ -14,7 +14,7 @@ use crate::error::hinted;
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, images, lab, preflight, relay_image, render, servers, verify, wiring};
+use crate::{certs, external_postgres, images, lab, preflight, relay_image, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -163,6 +163,10 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         say(&format!("made the network {} ({})", network.name, network.subnet));
     }
     let before = servers::own(containers, stack);
+    let is_up = |container: &Container| container.service == "mattermost" && container.state == "running";
+    if stack.settings.external_postgres().is_some() && !before.iter().any(is_up) {
+        waiting("asking PostgreSQL", || external_postgres::prove(stack))?;
+    }
     // On a fresh database the first account must be ours, so it does not wait for coturn.
     let is_fresh = changes.secrets.get(secrets::ADMIN_ID).is_none();
     let first: &[&str] = if is_fresh { &["mattermost"] } else { &[] };
@@ -226,7 +230,14 @@ fn administrator(stack: &Stack, secrets: &mut Secrets) -> anyhow::Result<Outcome
             Err(stop(stack, error, fix))
         }
         Err(error) if error.is::<Replaced>() => {
-            let fix = "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`";
+            let fix = match stack.settings.external_postgres() {
+                None => {
+                    "the database is another one than before: restore the right one; or, if it may be made anew, run `cargo xtask down --volumes`"
+                }
+                Some(_) => {
+                    "the database is another one than before: restore the right one; or, if this one is meant, remove the line MATTERMOST_ADMIN_ID from env/secrets.env and run `cargo xtask up`"
+                }
+            };
             Err(stop(stack, error, fix))
         }
         Err(error) if secrets.get(secrets::ADMIN_ID).is_none() => {
@@ -248,7 +259,11 @@ pub(super) struct Changes {
 /// Secrets, certificates and files, each made or brought up to date.
 pub(super) fn prepare(stack: &Stack, host: &Host) -> anyhow::Result<Changes> {
     let mut lines = Vec::new();
-    let (secrets, added) = secrets::ensure(&secrets::path(&stack.root), &super::today()?, || database_volume(stack))?;
+    let (path, settings) = (secrets::path(&stack.root), &stack.settings);
+    if settings.external_postgres().is_some() {
+        external_postgres::password(settings, &Secrets::load(&path)?)?;
+    }
+    let (secrets, added) = secrets::ensure(&path, &super::today()?, settings, || database_volume(stack))?;
     if !added.is_empty() {
         lines.push(format!("made the secrets {}", added.join(", ")));
     }
@@ -272,10 +287,13 @@ pub(super) fn write_files(
     render::write(&render::render(&stack.settings, host, secrets, certificates, &relay_tag)?, &stack.root)
 }
 
-/// The database's volume, in words, when it exists or when nobody can say that it does not.
+/// The database's volume, in words, when it exists or when nobody can say that it does not. The database of somebody else is
+/// in use when this stack's configuration is there.
 pub(super) fn database_volume(stack: &Stack) -> Option<Volume> {
-    let volume = stack.volume("postgres-data");
+    let is_own = stack.settings.external_postgres().is_none();
+    let volume = stack.volume(if is_own { "postgres-data" } else { "mattermost-config" });
     let what = match docker::volume_exists(&volume) {
+        Ok(true) if !is_own => Some(format!("the database at {}", stack.settings.postgres.external)),
         Ok(true) => Some(format!("the volume {volume}")),
         Ok(false) => None,
         // Without an engine, a stack that has never been rendered has no volume that depends on anything.

@@ -14,12 +14,12 @@ use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value, context};
 use sha2::{Digest as _, Sha256};
 
-use crate::certs::Certificates;
+use crate::certs::{Certificates, POSTGRES_CA};
 use crate::drivers::files;
 use crate::host::Host;
-use crate::images;
 use crate::secrets::{POSTGRES_PASSWORD, POSTGRES_SUPERUSER_PASSWORD, SONARQUBE_WEBHOOK_SECRET, Secrets, TURN_SECRET};
-use crate::settings::Settings;
+use crate::settings::{Postgres, Settings};
+use crate::{external_postgres, images};
 
 /// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub fn render(
     let mut files = tracked(settings)?;
     let lan_ip = host.lan_ip().to_string();
     let turn_secret = secrets.require(TURN_SECRET)?;
-    let password = secrets.require(POSTGRES_PASSWORD)?;
+    let own_postgres = settings.external_postgres().is_none();
 
     let pg_hba = template("env/postgres/pg_hba.conf", context! {})?;
     let start = template("env/postgres/start.sh", context! {})?;
@@ -54,7 +54,7 @@ pub fn render(
         "env/mattermost.env",
         context! {
             settings => Serde(settings),
-            datasource => datasource(settings, password),
+            datasource => datasource(settings, secrets)?,
             site_url => settings.site_url(),
             origins => origins(settings, host),
             allowed_internal_hosts => settings.mattermost.allowed_internal_hosts.join(" "),
@@ -74,8 +74,9 @@ pub fn render(
             relay_scale => u8::from(hook_id(&settings.sonarqube.failed_hook, secrets).is_some()),
             relay_content => content(&[&certificates.ca, &relay]),
             lan_ip => &lan_ip,
+            own_postgres,
             postgres_content => content(&[&certificates.ca, &certificates.postgres, &pg_hba, &start]),
-            mattermost_content => content(&[&certificates.ca, &certificates.mattermost]),
+            mattermost_content => content(&trusted_by_mattermost(settings, certificates)),
             coturn_content => content(&[&turnserver]),
         },
     )?;
@@ -84,15 +85,25 @@ pub fn render(
         ignored("compose/.env", dotenv, 0o644),
         ignored("env/mattermost.env", mattermost, 0o600),
         ignored("env/turnserver.conf", turnserver, 0o600),
-        ignored("env/postgres/pg_hba.conf", pg_hba, 0o644),
-        ignored("env/postgres/start.sh", start, 0o644),
-        ignored("env/postgres/init.sql", template("env/postgres/init.sql", context! {})?, 0o644),
-        // The image reads its first password from a file, and so does init.sql the second: neither is ever in argv.
-        ignored("env/postgres/superuser_password", secrets.require(POSTGRES_SUPERUSER_PASSWORD)?.to_owned(), 0o600),
-        ignored("env/postgres/password", password.to_owned(), 0o600),
     ]);
+    if own_postgres {
+        let superuser_password = secrets.require(POSTGRES_SUPERUSER_PASSWORD)?;
+        files.extend([
+            ignored("env/postgres/pg_hba.conf", pg_hba, 0o644),
+            ignored("env/postgres/start.sh", start, 0o644),
+            ignored("env/postgres/init.sql", template("env/postgres/init.sql", context! {})?, 0o644),
+            // The image reads its first password from a file, and so does init.sql the second: neither is ever in argv.
+            ignored("env/postgres/superuser_password", superuser_password.to_owned(), 0o600),
+            ignored("env/postgres/password", secrets.require(POSTGRES_PASSWORD)?.to_owned(), 0o600),
+        ]);
+    } else {
+        files.push(ignored(POSTGRES_CA, certificates.postgres.clone(), 0o644));
+    }
     if settings.has_relay() {
         files.push(ignored("env/relay.toml", relay, 0o600));
+    }
+    if !settings.certificates.extra_trust.is_empty() {
+        files.push(ignored("certs/extra-trust.crt", certificates.extra_trust.clone(), 0o644));
     }
     Ok(files)
 }
@@ -135,6 +146,7 @@ pub fn tracked(settings: &Settings) -> anyhow::Result<Vec<File>> {
             postgres_host => settings.postgres_host(),
             relay_host => settings.relay_host(),
             has_relay => settings.has_relay(),
+            own_postgres => settings.external_postgres().is_none(),
         },
     )?;
     Ok(vec![File { path: "compose/compose.yaml", contents, mode: 0o644, tracked: true }])
@@ -261,12 +273,17 @@ fn on_disk(root: &Path, path: &str) -> String {
     std::fs::read_to_string(root.join(path)).unwrap_or_default()
 }
 
-/// The secrets of the data source are letters and digits, so nothing needs escaping in the URL.
-fn datasource(settings: &Settings, password: &str) -> String {
-    format!(
-        "postgres://mattermost:{password}@{}:5432/mattermost?sslmode=verify-full&sslrootcert=/etc/ssl/certs/command-center-ca.crt&connect_timeout=10",
-        settings.postgres_host()
-    )
+/// Secrets have only characters that need no escaping in a URL.
+fn datasource(settings: &Settings, secrets: &Secrets) -> anyhow::Result<String> {
+    let Postgres { external, database, role, .. } = &settings.postgres;
+    let (location, ca, password) = if settings.external_postgres().is_some() {
+        (external.clone(), "command-center-postgres-ca.crt", external_postgres::password(settings, secrets)?)
+    } else {
+        (format!("{}:5432", settings.postgres_host()), "command-center-ca.crt", secrets.require(POSTGRES_PASSWORD)?)
+    };
+    Ok(format!(
+        "postgres://{role}:{password}@{location}/{database}?sslmode=verify-full&sslrootcert=/etc/ssl/certs/{ca}&connect_timeout=10"
+    ))
 }
 
 /// The origins by address. SiteURL, the one by name, is always allowed besides.
@@ -278,6 +295,18 @@ fn origins(settings: &Settings, host: &Host) -> String {
 /// TURN over UDP and TCP, without credentials: such entries get time-limited ones from the plugin.
 fn ice_servers(lan_ip: Ipv4Addr, port: u16) -> String {
     format!(r#"[{{"urls":["turn:{lan_ip}:{port}?transport=udp","turn:{lan_ip}:{port}?transport=tcp"]}}]"#)
+}
+
+/// What Mattermost reads when it starts, besides its environment.
+fn trusted_by_mattermost<'a>(settings: &Settings, certificates: &'a Certificates) -> Vec<&'a str> {
+    let mut read = vec![certificates.ca.as_str(), &certificates.mattermost];
+    if !settings.certificates.extra_trust.is_empty() {
+        read.push(&certificates.extra_trust);
+    }
+    if settings.external_postgres().is_some() {
+        read.push(&certificates.postgres);
+    }
+    read
 }
 
 /// What a container is recreated for: the beginning of a SHA-256 of what it reads.
