@@ -1,6 +1,6 @@
 //! 200 channels and 100 hooks with nothing to do, against the 206 calls of `docker exec … mmctl` that a hand-made script needs
 //! to find that out: one a channel, and one a list. `cargo bench --bench wiring`; it boots a lab of its own, on the ports
-//! 28065, 28444 and 23478, and removes it.
+//! 38065, 38444 and 33478, and removes it.
 
 mod measure;
 
@@ -55,10 +55,10 @@ fn settings(shipped: &str) -> String {
         .replace("name = \"command-center\"", "name = \"bench-wiring\"")
         .replace("name = \"cicd-net\"", "name = \"bench-wiring-net\"")
         .replace("172.30.0.", "172.30.77.")
-        .replace("= 8065", "= 28065")
-        .replace("= 8444", "= 28444")
-        .replace("= 8067", "= 28067")
-        .replace("= 3478", "= 23478")
+        .replace("= 8065", "= 38065")
+        .replace("= 8444", "= 38444")
+        .replace("= 8067", "= 38067")
+        .replace("= 3478", "= 33478")
         .replace("= 49160", "= 50160")
         .replace("= 49559", "= 50559");
     for key in ["builds_hook", "alerts_hook", "passed_hook", "failed_hook", "hook"] {
