@@ -30,6 +30,8 @@ pub mod verify;
 
 pub mod causes;
 
+pub mod connect;
+
 pub mod commands;
 
 pub mod drivers;

@@ -2,6 +2,7 @@
 
 mod certs;
 mod checks;
+mod connect;
 mod doctor;
 mod down;
 mod logs;
@@ -47,6 +48,7 @@ enum Command {
     Render(render::Args),
     Certs(certs::Args),
     Secrets(secrets::Args),
+    Connect(connect::Args),
     Doctor(doctor::Args),
     E2e(checks::E2e),
     Ci(checks::Ci),
@@ -63,6 +65,7 @@ impl Cli {
             Command::Render(args) => render::run(args, &stack::open(stack.unwrap_or(SITE))?),
             Command::Certs(args) => certs::run(args, &present(stack)?),
             Command::Secrets(args) => secrets::run(args, &present(stack)?),
+            Command::Connect(args) => connect::run(args, &present(stack)?),
             Command::Doctor(args) => doctor::run(args, &present(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),
