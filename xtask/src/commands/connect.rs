@@ -101,9 +101,10 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     let mut site = Site::load(stack, super::today()?)?;
     match &args.tool {
         Tool::Jenkins(args) => {
-            let home = args.apply.clone().map(|path| {
-                jenkins::home(path, args.casc.clone(), args.secrets.clone(), args.keeps_credentials)
-            });
+            let home = args
+                .apply
+                .clone()
+                .map(|path| jenkins::home(path, args.casc.clone(), args.secrets.clone(), args.keeps_credentials));
             let plan = jenkins::look(&site, home.as_ref())?;
             let code = carry_out(&site.stack.clone(), name, mode, &plan, true, |step| {
                 jenkins::apply(&mut site, home.as_ref(), step)

@@ -183,10 +183,15 @@ fn no_answer(tool: &Tool, call: &str, error: &ureq::Error) -> anyhow::Error {
             format!("no answer within {} s", LIMIT.as_secs()),
             format!("see whether {} is overloaded or a firewall drops packets, then run this again", tool.name),
         ),
-        (None, ureq::Error::HostNotFound) => (
-            "its name is not known".to_owned(),
-            format!("correct {} of stack.toml, or give the name an address in DNS or /etc/hosts", tool.setting),
-        ),
+        // The system's resolver has no kind of error of its own for this.
+        (None, error)
+            if matches!(error, ureq::Error::HostNotFound) || error.to_string().contains("failed to lookup") =>
+        {
+            (
+                "its name is not known".to_owned(),
+                format!("correct {} of stack.toml, or give the name an address in DNS or /etc/hosts", tool.setting),
+            )
+        }
         (None, error) => (
             // ureq's own words may repeat the address with its query.
             match error {

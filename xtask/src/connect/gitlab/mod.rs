@@ -35,10 +35,17 @@ pub enum Step {
     /// Write our CA for GitLab.
     Authority,
     /// Let GitLab call Mattermost: the whole new list.
-    Allow { list: String },
-    Integration { target: Target, why: String },
+    Allow {
+        list: String,
+    },
+    Integration {
+        target: Target,
+        why: String,
+    },
     Oauth(oauth::Step),
-    Plugin { why: String },
+    Plugin {
+        why: String,
+    },
 }
 
 impl fmt::Display for Step {
@@ -47,7 +54,10 @@ impl fmt::Display for Step {
             Step::Authority => write!(f, "write {CA}"),
             Step::Allow { list } => {
                 let entry = list.lines().last().unwrap_or_default();
-                write!(f, "let GitLab call {entry} alone on private addresses (the list of exceptions, as an administrator)")
+                write!(
+                    f,
+                    "let GitLab call {entry} alone on private addresses (the list of exceptions, as an administrator)"
+                )
             }
             Step::Integration { target, why } => write!(f, "set the Mattermost integration of {target}: {why}"),
             Step::Oauth(step) => step.fmt(f),
@@ -202,8 +212,12 @@ fn explain_target(tool: &Tool, method: &str, target: &Target, answer: &Answer) -
             "the likely cause: GitLab blocks requests to private addresses (it gives no reason); Admin, Settings, Network, \
              Outbound requests has to list Mattermost, which this command does with an administrator's token"
         }
-        (403, _) => "the user of GITLAB_API_TOKEN has to be Maintainer or Owner there, and the token has to have the scope api",
-        (404, Kind::Project) => "correct gitlab.projects of stack.toml, or let the user of GITLAB_API_TOKEN see that project",
+        (403, _) => {
+            "the user of GITLAB_API_TOKEN has to be Maintainer or Owner there, and the token has to have the scope api"
+        }
+        (404, Kind::Project) => {
+            "correct gitlab.projects of stack.toml, or let the user of GITLAB_API_TOKEN see that project"
+        }
         (404, Kind::Group) => {
             "correct gitlab.groups of stack.toml, or let the user of GITLAB_API_TOKEN see that group; a GitLab without \
              integrations of groups needs its projects in gitlab.projects"
@@ -218,7 +232,9 @@ fn explain(tool: &Tool, method: &str, path: &str, answer: &Answer) -> anyhow::Er
     let error = rest::refusal(tool, method, path, answer);
     let hint = match answer.status().as_u16() {
         300..=399 => return error,
-        401 => "GITLAB_API_TOKEN of env/secrets.env is refused: it has expired or was revoked; make another one, scope api",
+        401 => {
+            "GITLAB_API_TOKEN of env/secrets.env is refused: it has expired or was revoked; make another one, scope api"
+        }
         403 => "this needs an administrator's token with the scope api in GITLAB_API_TOKEN of env/secrets.env",
         429 => "GitLab limits the rate of requests: wait a minute, then run this again",
         500.. => "see whether GitLab is up (`gitlab-ctl status`), then run this again",

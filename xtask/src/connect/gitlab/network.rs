@@ -15,13 +15,19 @@ const ALLOW_ALL: &str = "allow_local_requests_from_web_hooks_and_services";
 pub fn plan(settings: &Settings, application: Option<&Value>) -> (Option<String>, Option<Notice>) {
     let entry = entry(settings);
     let Some(application) = application else {
-        return (None, Some(by_hand(&entry, "whether GitLab may call private addresses needs an administrator's token")));
+        return (
+            None,
+            Some(by_hand(&entry, "whether GitLab may call private addresses needs an administrator's token")),
+        );
     };
     if application[ALLOW_ALL] == Value::Bool(true) {
         return (None, None);
     }
     let Some(list) = current(application) else {
-        return (None, Some(by_hand(&entry, "GitLab blocks private addresses and does not show its list of exceptions")));
+        return (
+            None,
+            Some(by_hand(&entry, "GitLab blocks private addresses and does not show its list of exceptions")),
+        );
     };
     let entries = || list.split(|c: char| c.is_whitespace() || c == ',' || c == ';').filter(|text| !text.is_empty());
     if entries().any(|entry| covers(settings, entry)) {

@@ -50,8 +50,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Create => write!(f, "make the OAuth application; its secret goes into env/secrets.env"),
-            Step::Renew { .. } => write!(f, "renew the secret of the OAuth application, which env/secrets.env does not have"),
-            Step::Replace { .. } => write!(f, "delete the OAuth application and make it anew: its address or scopes differ"),
+            Step::Renew { .. } => {
+                write!(f, "renew the secret of the OAuth application, which env/secrets.env does not have")
+            }
+            Step::Replace { .. } => {
+                write!(f, "delete the OAuth application and make it anew: its address or scopes differ")
+            }
         }
     }
 }
@@ -166,7 +170,8 @@ fn create(site: &mut Site<'_>, tool: &Tool) -> anyhow::Result<()> {
     }
     let made = rest::json(tool, "POST", PATH, &answer)?;
     let field = |name: &str| made[name].as_str().map(str::to_owned);
-    let (id, secret) = field("application_id").zip(field("secret")).context("GitLab made an application without a secret")?;
+    let (id, secret) =
+        field("application_id").zip(field("secret")).context("GitLab made an application without a secret")?;
     keep(site, &id, &secret)
 }
 

@@ -94,7 +94,10 @@ pub fn apply(site: &mut Site<'_>) -> anyhow::Result<()> {
     }
     for name in [GITLAB_OAUTH_ID, GITLAB_OAUTH_SECRET] {
         let missing = || format!("secrets.env has no {name}: the plugin waits for the OAuth application");
-        site.secrets.get(name).with_context(missing).hint("see to the OAuth application first (above), then run this again")?;
+        site.secrets
+            .get(name)
+            .with_context(missing)
+            .hint("see to the OAuth application first (above), then run this again")?;
     }
     let patch = plugin(site.settings(), &site.secrets);
     configure(&container, &patch, &site.secrets)?;

@@ -31,14 +31,19 @@ pub fn check(home: &Home) -> anyhow::Result<()> {
     let shown = path.display();
     if !path.join("config.xml").is_file() && !path.join("plugins").is_dir() {
         return Err(hinted(
-            anyhow::anyhow!("{shown} is no JENKINS_HOME: it has neither config.xml nor plugins/, or they cannot be seen"),
+            anyhow::anyhow!(
+                "{shown} is no JENKINS_HOME: it has neither config.xml nor plugins/, or they cannot be seen"
+            ),
             "name the folder as this host sees it, such as the mount point of Jenkins's volume; run this as root if need be",
         ));
     }
     let missing: Vec<&str> = PLUGINS.into_iter().filter(|id| !has_plugin(path, id)).collect();
     if !missing.is_empty() {
         return Err(hinted(
-            anyhow::anyhow!("Jenkins lacks {}: it would not start with our file; nothing was written", missing.join(", ")),
+            anyhow::anyhow!(
+                "Jenkins lacks {}: it would not start with our file; nothing was written",
+                missing.join(", ")
+            ),
             "install them (`jenkins-plugin-cli --plugin-file integrations/jenkins/plugins.txt`, or Manage Jenkins, Plugins), \
              restart Jenkins, then run this again",
         ));

@@ -179,8 +179,12 @@ fn truststore(site: &Site<'_>) -> anyhow::Result<(File, Option<Notice>)> {
     let (system, notice) = match std::fs::read(SYSTEM_ROOTS) {
         Ok(pem) => (rest::certificates(&pem, SYSTEM_ROOTS)?, None),
         Err(_) => {
-            let fix = "a Jenkins that calls public servers (updates of plugins) needs their CAs in certificates.extra_trust";
-            (Vec::new(), Some(Notice::new(format!("{SYSTEM_ROOTS} is not there: the truststore has our CAs only"), fix)))
+            let fix =
+                "a Jenkins that calls public servers (updates of plugins) needs their CAs in certificates.extra_trust";
+            (
+                Vec::new(),
+                Some(Notice::new(format!("{SYSTEM_ROOTS} is not there: the truststore has our CAs only"), fix)),
+            )
         }
     };
     Ok((files::truststore(ours, &extra, &system), notice))

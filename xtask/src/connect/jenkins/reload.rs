@@ -84,7 +84,10 @@ pub fn verify(site: &Site<'_>, hooks: &[Hook]) -> anyhow::Result<bool> {
             200 => {}
             404 => {
                 return Err(hinted(
-                    anyhow::anyhow!("Jenkins reloaded and has no credential {}: it did not read our file", hook.credential),
+                    anyhow::anyhow!(
+                        "Jenkins reloaded and has no credential {}: it did not read our file",
+                        hook.credential
+                    ),
                     "CASC_JENKINS_CONFIG of Jenkins has to name the folder of mattermost.yaml, as Jenkins sees it, besides \
                      the files that it has: several are separated by commas",
                 ));
