@@ -13,9 +13,12 @@ use crate::set_secret;
 const RELOAD: &str = "/reload-configuration-as-code/?casc-reload-token=FakeJenkinsReloadToken00000000000000002";
 const CREDENTIAL: &str = "/credentials/store/system/domain/_/credential/";
 
-/// A Jenkins that answers as it should but for these paths.
-fn start(refusals: &[(&'static str, Reply)]) -> (Arc<Mutex<Vec<(&'static str, Reply)>>>, Double) {
-    let refusals = Arc::new(Mutex::new(refusals.to_vec()));
+/// The beginning of a path, and what is answered there.
+type Refusal = (&'static str, Reply);
+
+/// A Jenkins that answers as it should but for the refusals.
+fn start() -> (Arc<Mutex<Vec<Refusal>>>, Double) {
+    let refusals = Arc::new(Mutex::new(Vec::new()));
     let double = double::http({
         let refusals = refusals.clone();
         move |request| answer(&lock(&refusals), request)
@@ -23,7 +26,7 @@ fn start(refusals: &[(&'static str, Reply)]) -> (Arc<Mutex<Vec<(&'static str, Re
     (refusals, double)
 }
 
-fn answer(refusals: &[(&'static str, Reply)], request: &Request) -> Reply {
+fn answer(refusals: &[Refusal], request: &Request) -> Reply {
     if let Some((_, reply)) = refusals.iter().find(|(path, _)| request.path.starts_with(path)) {
         return reply.clone();
     }
@@ -43,7 +46,7 @@ fn answer(refusals: &[(&'static str, Reply)], request: &Request) -> Reply {
 
 #[test]
 fn the_token_is_in_the_query_and_jenkins_is_asked() {
-    let (_, double) = start(&[]);
+    let (_, double) = start();
     let (checkout, home) = (at(&double), Home::new());
     let run = home.apply(&checkout, &[]).success();
     assert!(stdout(&run).contains("Jenkins reloaded without a complaint."), "{}", stdout(&run));
@@ -56,7 +59,7 @@ fn the_token_is_in_the_query_and_jenkins_is_asked() {
 
 #[test]
 fn an_administrators_token_lets_it_try_first_and_look_afterwards() {
-    let (refusals, double) = start(&[]);
+    let (refusals, double) = start();
     let (checkout, home) = (at(&double), Home::new());
     set_secret(&checkout, "JENKINS_USER", Some("admin"));
     set_secret(&checkout, "JENKINS_API_TOKEN", Some("11fakeapitoken"));
@@ -93,7 +96,7 @@ fn an_administrators_token_lets_it_try_first_and_look_afterwards() {
 
 #[test]
 fn every_refusal_has_its_fix_and_a_second_run_finishes() {
-    let (refusals, double) = start(&[]);
+    let (refusals, double) = start();
     let (checkout, home) = (at(&double), Home::new());
     let failed = r#"{"status":"error","message":"Failed to reload configuration: Found conflicting configuration"}"#;
     let redirect =

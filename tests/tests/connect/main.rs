@@ -8,6 +8,7 @@ mod fake;
 
 mod double;
 mod gitlab;
+mod gitlab_double;
 mod gitlab_plans;
 mod jenkins;
 mod jenkins_reload;

@@ -19,7 +19,7 @@ fn java_takes_every_certificate_for_a_trusted_one() {
     }
     let (ours, tool, system) = (certificate("ours"), certificate("tool"), certificate("system"));
     // One that is there twice is one entry.
-    let file = files::truststore(&ours, &[tool.clone()], &[system, tool]);
+    let file = files::truststore(&ours, std::slice::from_ref(&tool), &[system, tool.clone()]);
     assert!(files::is_ours("x.p12", &file.contents));
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("truststore.p12");

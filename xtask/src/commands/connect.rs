@@ -106,9 +106,8 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
                 .clone()
                 .map(|path| jenkins::home(path, args.casc.clone(), args.secrets.clone(), args.keeps_credentials));
             let plan = jenkins::look(&site, home.as_ref())?;
-            let code = carry_out(&site.stack.clone(), name, mode, &plan, true, |step| {
-                jenkins::apply(&mut site, home.as_ref(), step)
-            })?;
+            let code =
+                carry_out(stack, name, mode, &plan, true, |step| jenkins::apply(&mut site, home.as_ref(), step))?;
             if !mode.plan {
                 println!("{}", jenkins::advice(&site, home.as_ref()));
             }

@@ -81,16 +81,20 @@ impl<'a> Site<'a> {
         &self.stack.settings
     }
 
-    /// Writes a secret into secrets.env at once.
-    pub fn keep(&mut self, name: &str, value: &str) -> anyhow::Result<()> {
-        let fits = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-        if !fits {
-            return Err(hinted(
-                anyhow::anyhow!("the value for {name} has a character that secrets.env cannot hold"),
-                "its values are letters, digits, `-`, `_` and `.`; make another one at the tool",
-            ));
+    /// Writes secrets into secrets.env at once, all of them or none: an id without its secret would look complete.
+    pub fn keep(&mut self, values: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (name, value) in values {
+            let fits = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+            if !fits {
+                return Err(hinted(
+                    anyhow::anyhow!("the value for {name} has a character that secrets.env cannot hold"),
+                    "its values are letters, digits, `-`, `_` and `.`; make another one at the tool",
+                ));
+            }
         }
-        self.secrets.set(name, value, &self.today);
+        for (name, value) in values {
+            self.secrets.set(name, value, &self.today);
+        }
         self.secrets.save(&secrets::path(&self.stack.root))
     }
 

@@ -79,6 +79,11 @@ pub fn look(site: &Site<'_>, tool: &Tool) -> anyhow::Result<Plan<Step>> {
         let fix = "list full paths in gitlab.projects or gitlab.groups of stack.toml";
         plan.notices.push(Notice::new("no project and no group is to be connected", fix));
         None
+    } else if settings.gitlab.hook.is_empty() {
+        return Err(hinted(
+            anyhow::anyhow!("gitlab.hook of stack.toml is empty, and there are projects or groups to connect"),
+            "name the incoming webhook that GitLab posts to",
+        ));
     } else {
         Some(integration::body(&settings.gitlab, &site.hook_url(&settings.gitlab.hook)?))
     };
@@ -112,7 +117,7 @@ pub fn look(site: &Site<'_>, tool: &Tool) -> anyhow::Result<Plan<Step>> {
     let will_have = step.is_some();
     plan.steps.extend(step.map(Step::Oauth));
     if will_have || has_oauth(site) {
-        match plugin::read(&site.stack.container("mattermost")) {
+        match plugin::read(site.stack) {
             Ok(actual) => {
                 // A renewed secret is another one than Mattermost's, whatever that has.
                 let why = plugin::drift(settings, &site.secrets, &actual);
@@ -235,7 +240,10 @@ fn explain(tool: &Tool, method: &str, path: &str, answer: &Answer) -> anyhow::Er
         401 => {
             "GITLAB_API_TOKEN of env/secrets.env is refused: it has expired or was revoked; make another one, scope api"
         }
-        403 => "this needs an administrator's token with the scope api in GITLAB_API_TOKEN of env/secrets.env",
+        403 => {
+            "this needs an administrator's token in GITLAB_API_TOKEN of env/secrets.env, with the scope api, and admin_mode \
+             where GitLab has its Admin Mode on"
+        }
         429 => "GitLab limits the rate of requests: wait a minute, then run this again",
         500.. => "see whether GitLab is up (`gitlab-ctl status`), then run this again",
         _ => "see GitLab's log, api_json.log",

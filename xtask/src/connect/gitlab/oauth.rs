@@ -176,8 +176,7 @@ fn create(site: &mut Site<'_>, tool: &Tool) -> anyhow::Result<()> {
 }
 
 fn keep(site: &mut Site<'_>, id: &str, secret: &str) -> anyhow::Result<()> {
-    site.keep(GITLAB_OAUTH_ID, id)?;
-    site.keep(GITLAB_OAUTH_SECRET, secret)
+    site.keep(&[(GITLAB_OAUTH_ID, id), (GITLAB_OAUTH_SECRET, secret)])
 }
 
 fn name(settings: &Settings) -> String {

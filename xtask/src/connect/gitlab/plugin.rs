@@ -17,6 +17,7 @@ use crate::secrets::{
     self, GITLAB_OAUTH_ID, GITLAB_OAUTH_SECRET, GITLAB_PLUGIN_ENCRYPTION_KEY, GITLAB_PLUGIN_WEBHOOK_SECRET, Secrets,
 };
 use crate::settings::Settings;
+use crate::stack::Stack;
 
 /// The plugin's keys (its configuration.go, which Mattermost spells in lower case) and the secrets that they get.
 const SECRETS: [(&str, &str); 4] = [
@@ -75,22 +76,24 @@ pub fn keys(secrets: &Secrets, actual: &Actual) -> Vec<(&'static str, String)> {
 }
 
 /// Asks Mattermost. In local mode nothing is masked.
-pub fn read(container: &str) -> anyhow::Result<Actual> {
+pub fn read(stack: &Stack) -> anyhow::Result<Actual> {
     let get = |key: &str| -> anyhow::Result<Value> {
-        Ok(mmctl::mmctl::<Value>(container, &["config", "get", key])?.into_iter().next().unwrap_or_default())
+        Ok(mmctl::mmctl::<Value>(&stack.container("mattermost"), &["config", "get", key])?
+            .into_iter()
+            .next()
+            .unwrap_or_default())
     };
-    let hint = "Mattermost has to run, in local mode: see `cargo xtask status`, or run `cargo xtask up`";
-    let plugins = get("PluginSettings.Plugins").hint(hint)?;
+    let hint = stack.hint("Mattermost has to run, in local mode: see `cargo xtask status`, or run `cargo xtask up`");
+    let plugins = get("PluginSettings.Plugins").hint(hint.as_str())?;
     let states = get("PluginSettings.PluginStates").hint(hint)?;
     Ok(Actual { settings: plugins[PLUGIN].clone(), enabled: states[PLUGIN]["Enable"] == json!(true) })
 }
 
 /// Keeps the keys, sets the settings and enables the plugin, in this order.
 pub fn apply(site: &mut Site<'_>) -> anyhow::Result<()> {
-    let container = site.stack.container("mattermost");
-    let actual = read(&container)?;
+    let actual = read(site.stack)?;
     for (name, value) in keys(&site.secrets, &actual) {
-        site.keep(name, &value)?;
+        site.keep(&[(name, &value)])?;
     }
     for name in [GITLAB_OAUTH_ID, GITLAB_OAUTH_SECRET] {
         let missing = || format!("secrets.env has no {name}: the plugin waits for the OAuth application");
@@ -100,18 +103,20 @@ pub fn apply(site: &mut Site<'_>) -> anyhow::Result<()> {
             .hint("see to the OAuth application first (above), then run this again")?;
     }
     let patch = plugin(site.settings(), &site.secrets);
-    configure(&container, &patch, &site.secrets)?;
-    mmctl::mmctl::<Value>(&container, &["plugin", "enable", PLUGIN]).hint(
+    configure(site.stack, &patch, &site.secrets)?;
+    let enabled = mmctl::mmctl::<Value>(&site.stack.container("mattermost"), &["plugin", "enable", PLUGIN]);
+    enabled.hint(site.stack.hint(
         "Mattermost ships the plugin: with plugins switched off or the bundle missing it cannot be enabled; see \
          `cargo xtask logs mattermost`",
-    )?;
+    ))?;
     Ok(())
 }
 
 /// `mmctl config patch /dev/stdin`: a deep merge, and the secrets are in no argument and in no file.
-fn configure(container: &str, patch: &Value, secrets: &Secrets) -> anyhow::Result<()> {
+fn configure(stack: &Stack, patch: &Value, secrets: &Secrets) -> anyhow::Result<()> {
     const LIMIT: Duration = Duration::from_secs(30);
-    let argv = ["docker", "exec", "-i", container, "mmctl", "--local", "--json", "config", "patch", "/dev/stdin"];
+    let container = stack.container("mattermost");
+    let argv = ["docker", "exec", "-i", &container, "mmctl", "--local", "--json", "config", "patch", "/dev/stdin"];
     let answer = process::capture(Path::new("/"), &argv, patch.to_string().as_bytes(), LIMIT)?;
     if answer.success {
         return Ok(());
@@ -120,6 +125,6 @@ fn configure(container: &str, patch: &Value, secrets: &Secrets) -> anyhow::Resul
     let complaint = answer.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no message");
     Err(hinted(
         anyhow::anyhow!("`mmctl config patch`: {}", secrets.redact(complaint)),
-        "see `cargo xtask logs mattermost`; nothing of the plugin was changed",
+        stack.hint("see `cargo xtask logs mattermost`; nothing of the plugin was changed"),
     ))
 }

@@ -116,7 +116,7 @@ pub fn apply(site: &mut Site<'_>, home: Option<&Home>, step: &Step) -> anyhow::R
         Step::DryRun => {
             let [yaml, ..] = files::texts(site.settings())?;
             let tool = reload::administrator(site)?.context("secrets.env lost its Jenkins user")?;
-            reload::dry_run(&tool, &String::from_utf8_lossy(&yaml.contents))
+            reload::dry_run(site, &tool, &String::from_utf8_lossy(&yaml.contents))
         }
         Step::Place(file) => {
             let home = home.context("a file is placed in a JENKINS_HOME")?;
@@ -145,7 +145,7 @@ pub fn advice(site: &Site<'_>, home: Option<&Home>) -> String {
     let reload = site.stack.hint("`cargo xtask secrets show JENKINS_RELOAD_TOKEN`");
     format!(
         "In Jenkins's environment, once, with these paths as Jenkins sees them:\n\
-         \x20 CASC_JENKINS_CONFIG=<what it has>,{}\n\
+         \x20 CASC_JENKINS_CONFIG=<what it has, or jenkins.yaml of JENKINS_HOME>,{}\n\
          \x20 SECRETS={}\n\
          \x20 CASC_RELOAD_TOKEN=<{reload}>\n\
          \x20 CASC_STRICT_SECRET_RESOLUTION=true\n\

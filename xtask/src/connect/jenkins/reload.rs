@@ -29,7 +29,7 @@ pub fn administrator(site: &Site<'_>) -> anyhow::Result<Option<Tool>> {
 }
 
 /// Asks JCasC whether it would take the drop-in, without applying it.
-pub fn dry_run(tool: &Tool, yaml: &str) -> anyhow::Result<()> {
+pub fn dry_run(site: &Site<'_>, tool: &Tool, yaml: &str) -> anyhow::Result<()> {
     const CHECK: &str = "/configuration-as-code/check";
     let answer = rest::call(tool, "POST", CHECK, Body::Yaml(yaml))?;
     let complaints: Vec<String> = match serde_json::from_str::<Value>(answer.body()) {
@@ -45,7 +45,7 @@ pub fn dry_run(tool: &Tool, yaml: &str) -> anyhow::Result<()> {
             anyhow::anyhow!("Jenkins would not take our file: {}; nothing was written", complaints.join("; ")),
             "update the plugins that integrations/jenkins/plugins.txt names; Jenkins's configuration is as it was",
         )),
-        _ => Err(explain(tool, "POST", CHECK, &answer)),
+        _ => Err(explain(site, tool, "POST", CHECK, &answer)),
     }
 }
 
@@ -64,7 +64,7 @@ pub fn reload(site: &Site<'_>) -> anyhow::Result<()> {
              CASC_MERGE_STRATEGY=override; Jenkins's log has the whole of it",
         ));
     }
-    if answer.status() == 200 { Ok(()) } else { Err(explain(&tool, "POST", &path, &answer)) }
+    if answer.status() == 200 { Ok(()) } else { Err(explain(site, &tool, "POST", &path, &answer)) }
 }
 
 /// Asks whether Jenkins is up after the reload, and an administrator's view whether our credentials are there.
@@ -74,7 +74,7 @@ pub fn verify(site: &Site<'_>, hooks: &[Hook]) -> anyhow::Result<bool> {
     let anonymous = client(site)?;
     let answer = rest::call(&anonymous, "GET", "/login", Body::None)?;
     if answer.status() != 200 {
-        return Err(explain(&anonymous, "GET", "/login", &answer));
+        return Err(explain(site, &anonymous, "GET", "/login", &answer));
     }
     let Some(tool) = administrator(site)? else { return Ok(false) };
     for hook in hooks {
@@ -92,7 +92,7 @@ pub fn verify(site: &Site<'_>, hooks: &[Hook]) -> anyhow::Result<bool> {
                      the files that it has: several are separated by commas",
                 ));
             }
-            _ => return Err(explain(&tool, "GET", &path, &answer)),
+            _ => return Err(explain(site, &tool, "GET", &path, &answer)),
         }
     }
     Ok(true)
@@ -103,7 +103,7 @@ fn tool(site: &Site<'_>, header: Option<(&'static str, String)>) -> anyhow::Resu
 }
 
 /// A refusal with its fix. Jenkins's pages are HTML, so its words are not in it.
-fn explain(tool: &Tool, method: &str, path: &str, answer: &Answer) -> anyhow::Error {
+fn explain(site: &Site<'_>, tool: &Tool, method: &str, path: &str, answer: &Answer) -> anyhow::Error {
     let error = rest::refusal(tool, method, path, answer);
     let is_reload = path.starts_with("/reload-configuration-as-code");
     let hint = match answer.status().as_u16() {
@@ -122,5 +122,5 @@ fn explain(tool: &Tool, method: &str, path: &str, answer: &Answer) -> anyhow::Er
         503 => "Jenkins is starting: wait until its login page is there, then run this again",
         _ => "see Jenkins's log (Manage Jenkins, System Log)",
     };
-    hinted(error, hint)
+    hinted(error, site.stack.hint(hint))
 }
