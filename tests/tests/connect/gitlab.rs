@@ -57,6 +57,7 @@ fn everything_is_set_up_once() {
     let checkout = at(&double, r#"["group/sub/app"]"#, &json!({}));
     let plan = connect(&checkout, &["gitlab", "--plan"]).code(3);
     expect![[r#"
+        To do:
           - write integrations/gitlab/trusted-certs/command-center-ca.crt
           - let GitLab call mattermost.cicd.local:8065 alone on private addresses (the list of exceptions, as an administrator)
           - set the Mattermost integration of project group/sub/app: there is none
@@ -68,6 +69,7 @@ fn everything_is_set_up_once() {
 
     let run = connect(&checkout, &["gitlab"]).success();
     expect![[r#"
+        To do:
           - write integrations/gitlab/trusted-certs/command-center-ca.crt
           - let GitLab call mattermost.cicd.local:8065 alone on private addresses (the list of exceptions, as an administrator)
           - set the Mattermost integration of project group/sub/app: there is none

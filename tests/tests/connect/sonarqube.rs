@@ -1,4 +1,8 @@
 //! SonarQube, by a double that answers as the recorded 25.1 does.
+//!
+//! sonarqube-25.1.jsonl has the calls and answers of a real SonarQube 25.1 Community (the application bundle of Maven Central),
+//! recorded on 2026-11-22, with the token replaced by zeros. Answers to what was not recorded (403, 404, 503, the limit of
+//! webhooks) follow its source.
 
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +99,7 @@ fn one_webhook_is_made_and_never_a_second() {
     let checkout = at(&double, "[]");
     let plan = connect(&checkout, &["sonarqube", "--plan"]).code(3);
     expect![[r#"
+        To do:
           - make the webhook command-center of all projects: http://relay.cicd.local:8090/sonarqube
     "#]]
     .assert_eq(&stdout(&plan));
@@ -102,6 +107,7 @@ fn one_webhook_is_made_and_never_a_second() {
     double.requests();
     let run = connect(&checkout, &["sonarqube"]).success();
     expect![[r#"
+        To do:
           - make the webhook command-center of all projects: http://relay.cicd.local:8090/sonarqube
         done: make the webhook command-center of all projects: http://relay.cicd.local:8090/sonarqube
     "#]]

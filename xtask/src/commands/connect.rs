@@ -169,6 +169,9 @@ fn carry_out<S: Display>(
 }
 
 fn print<S: Display>(stack: &Stack, plan: &Plan<S>) {
+    if !plan.steps.is_empty() {
+        println!("To do:");
+    }
     for step in &plan.steps {
         println!("  - {step}");
     }

@@ -42,10 +42,10 @@ impl State {
 }
 
 /// SHA-256 of the parts, in hexadecimal. Each is preceded by its length, so that no two lists of parts are the same.
-pub fn hash(parts: &[&str]) -> String {
+pub fn hash<T: AsRef<[u8]>>(parts: &[T]) -> String {
     let mut digest = Sha256::new();
     for part in parts {
-        digest.update(part.len().to_le_bytes());
+        digest.update(part.as_ref().len().to_le_bytes());
         digest.update(part);
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -94,13 +94,13 @@ pub fn look(site: &Site<'_>, home: Option<&Home>) -> anyhow::Result<Plan<Step>> 
     let mut missing = Vec::new();
     // The secrets first: a drop-in without them would be applied with empty texts.
     for (folder, name, file) in secrets.chain(placed) {
-        parts.push(state::hash(&[name, &format!("{:?}", file.contents)]));
+        parts.push(state::hash(&[name.as_bytes(), &file.contents]));
         missing.extend(home::missing(folder, name, file)?);
     }
     if missing.iter().any(|file| file.path.ends_with("mattermost.yaml")) && reload::administrator(site)?.is_some() {
         plan.steps.push(Step::DryRun);
     }
-    let hash = state::hash(&parts.iter().map(String::as_str).collect::<Vec<_>>());
+    let hash = state::hash(&parts);
     let is_reloaded = missing.is_empty() && site.state.knows(&remembered(home), &hash);
     plan.steps.extend(missing.into_iter().map(Step::Place));
     if !is_reloaded {
