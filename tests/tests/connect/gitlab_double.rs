@@ -1,4 +1,7 @@
 //! A GitLab that keeps settings, integrations and applications, and refuses what GitLab refuses.
+//!
+//! Paths, parameters and shapes are those of GitLab's documentation of its API; nothing here is recorded. The words of its
+//! 404s are not documented: where they are others, the PUT finds what the GET did not.
 
 use std::sync::{Arc, Mutex};
 

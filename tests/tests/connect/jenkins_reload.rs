@@ -1,4 +1,6 @@
 //! The reload by JCasC's token, and asking Jenkins whether it took the files.
+//!
+//! The reload's answers are those of TokenReloadAction and the check's those of JCasC's documentation; nothing is recorded.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,8 @@
 //! SonarQube, by a double that answers as the recorded 25.1 does.
 //!
 //! sonarqube-25.1.jsonl has the calls and answers of a real SonarQube 25.1 Community (the application bundle of Maven Central),
-//! recorded on 2026-11-22, with the token replaced by zeros. Answers to what was not recorded (403, 404, 503, the limit of
-//! webhooks) follow its source.
+//! recorded on 2026-11-22, with the token replaced by zeros. Not recorded: the messages about the limit of webhooks and
+//! about site-local addresses, which are its source's, and 403, 404 and 503, where nothing depends on the words.
 
 use std::sync::{Arc, Mutex};
 
