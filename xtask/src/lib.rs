@@ -40,6 +40,8 @@ pub mod verify;
 
 pub mod causes;
 
+pub mod connect;
+
 pub mod commands;
 
 pub mod drivers;

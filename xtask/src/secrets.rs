@@ -48,6 +48,12 @@ pub const SONAR_ADMIN_TOKEN: &str = "SONAR_ADMIN_TOKEN";
 /// Made at GitLab by `connect gitlab`.
 pub const GITLAB_OAUTH_ID: &str = "GITLAB_OAUTH_ID";
 pub const GITLAB_OAUTH_SECRET: &str = "GITLAB_OAUTH_SECRET";
+/// Keys of Mattermost's GitLab plugin: with another encryption key it cannot read the tokens of its users.
+pub const GITLAB_PLUGIN_ENCRYPTION_KEY: &str = "GITLAB_PLUGIN_ENCRYPTION_KEY";
+pub const GITLAB_PLUGIN_WEBHOOK_SECRET: &str = "GITLAB_PLUGIN_WEBHOOK_SECRET";
+/// Put there by the user, if at all: with them `connect jenkins --apply` can ask Jenkins what it made of the files.
+pub const JENKINS_USER: &str = "JENKINS_USER";
+pub const JENKINS_API_TOKEN: &str = "JENKINS_API_TOKEN";
 
 const RESERVED: &[&str] = &[
     ADMIN_ID,
@@ -58,6 +64,10 @@ const RESERVED: &[&str] = &[
     SONAR_ADMIN_TOKEN,
     GITLAB_OAUTH_ID,
     GITLAB_OAUTH_SECRET,
+    GITLAB_PLUGIN_ENCRYPTION_KEY,
+    GITLAB_PLUGIN_WEBHOOK_SECRET,
+    JENKINS_USER,
+    JENKINS_API_TOKEN,
 ];
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod certs;
 mod checks;
+mod connect;
 mod doctor;
 mod down;
 mod logs;
@@ -49,6 +50,7 @@ enum Command {
     Certs(certs::Args),
     Secrets(secrets::Args),
     Wire(wire::Args),
+    Connect(connect::Args),
     Doctor(doctor::Args),
     E2e(checks::E2e),
     Ci(checks::Ci),
@@ -66,6 +68,7 @@ impl Cli {
             Command::Certs(args) => certs::run(args, &present(stack)?),
             Command::Secrets(args) => secrets::run(args, &present(stack)?),
             Command::Wire(args) => wire::run(args, &present(stack)?),
+            Command::Connect(args) => connect::run(args, &present(stack)?),
             Command::Doctor(args) => doctor::run(args, &present(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),

@@ -127,6 +127,6 @@ fn read(site: &Site, path: &str, answer: Result<http::Response<ureq::Body>, ureq
     Ok(http::Response::from_parts(parts, body.read_to_string()?))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
