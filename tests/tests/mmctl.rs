@@ -41,7 +41,9 @@ fn answers() -> impl Iterator<Item = (String, String)> {
     include_str!("../contract/mattermost-11.6/mmctl.jsonl").lines().filter_map(|line| {
         let call: Value = serde_json::from_str(line).expect("each line of the contract is JSON");
         let argv: Vec<_> = call["argv"].as_array()?.iter().filter_map(Value::as_str).collect();
-        let answered = call["exit"] == 0 && argv.contains(&"--json");
+        // Two answers of `config patch`, 25 kB each, were shortened by hand to a remark.
+        let cut = call["stdout"].as_str().is_some_and(|stdout| stdout.starts_with("(cut: "));
+        let answered = call["exit"] == 0 && argv.contains(&"--json") && !cut;
         answered.then(|| Some((argv.join(" "), call["stdout"].as_str()?.to_owned())))?
     })
 }

@@ -145,13 +145,13 @@ fn what_is_archived_is_named_with_its_fix() {
             fix: `docker exec command-center-mattermost-1 mmctl --local bot enable jenkins-bot`, or take it out of stack.toml
         ! the channel engineering:builds is archived
             fix: `docker exec command-center-mattermost-1 mmctl --local channel unarchive engineering:builds`, or take it out of stack.toml
-        Nothing to change.
+        Nothing is changed while something is marked with `!`.
         ---
         ! the team engineering is archived
             fix: `docker exec command-center-mattermost-1 mmctl --local team restore engineering`, or take it out of stack.toml
         ! the bot jenkins-bot is disabled
             fix: `docker exec command-center-mattermost-1 mmctl --local bot enable jenkins-bot`, or take it out of stack.toml
-        Nothing to change.
+        Nothing is changed while something is marked with `!`.
     "#]].assert_eq(&format!("{archived}---\n{all}"));
 }
 
@@ -177,8 +177,8 @@ fn what_people_made_is_used_as_it_is() {
     model.channel("engineering", "builds").purpose = "Ours".to_owned();
     model.actual.users.push(user("id-x", "somebody", "x@cicd.local"));
     expect![[r#"
-        note: the team engineering was not made by this project and stays as it is; it differs in display_name
-        note: the channel engineering:builds was not made by this project and stays as it is; it differs in purpose
+        note: the team engineering does not carry our mark and stays as it is; it differs in display_name
+        note: the channel engineering:builds does not carry our mark and stays as it is; it differs in purpose
         Nothing to change.
     "#]]
     .assert_eq(&planned(&settings, &model).text());
@@ -189,9 +189,9 @@ fn what_people_made_is_used_as_it_is() {
     expect![[r#"
         ! jenkins-bot is the account of somebody, so it cannot be a bot
             fix: give the bot another name in stack.toml
-        note: the team engineering was not made by this project and stays as it is; it differs in display_name
-        note: the channel engineering:builds was not made by this project and stays as it is; it differs in purpose
-        Nothing to change.
+        note: the team engineering does not carry our mark and stays as it is; it differs in display_name
+        note: the channel engineering:builds does not carry our mark and stays as it is; it differs in purpose
+        Nothing is changed while something is marked with `!`.
     "#]]
     .assert_eq(&planned(&settings, &model).text());
 }
@@ -230,6 +230,6 @@ fn what_needs_a_license_is_said() {
         ! Mattermost has no setting TeamSettings.NoSuch
             fix: spell it as the System Console's documentation does, or remove it from [configuration]
         note: DataRetentionSettings.EnableMessageDeletion needs a license: Mattermost keeps it, and it does nothing without one
-        Plan: 0 to create, 1 to change, 0 to replace.
+        Nothing is changed while something is marked with `!`.
     "#]].assert_eq(&planned(&common::settings(&text), &model).text());
 }
