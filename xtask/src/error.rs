@@ -41,7 +41,13 @@ pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyho
 
 /// Whether the error already says what to do next.
 pub fn has_hint(error: &anyhow::Error) -> bool {
-    find::<Invalid>(error).is_some() || find::<Hinted>(error).is_some()
+    hint_of(error).is_some()
+}
+
+/// What the error says to do next.
+pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
+    let invalid = find::<Invalid>(error).map(|invalid| invalid.hint.as_str());
+    invalid.or_else(|| find::<Hinted>(error).map(|hinted| hinted.hint.as_str()))
 }
 
 /// Prints the error, its causes and its hint to stderr and returns the exit status: 2 for wrong settings, otherwise 1.
@@ -55,13 +61,10 @@ pub fn report(error: &anyhow::Error) -> u8 {
             shown = text;
         }
     }
-    let invalid = find::<Invalid>(error);
-    if let Some(hint) =
-        invalid.map(|invalid| &invalid.hint).or_else(|| find::<Hinted>(error).map(|hinted| &hinted.hint))
-    {
+    if let Some(hint) = hint_of(error) {
         eprintln!("hint: {hint}");
     }
-    if invalid.is_some() { 2 } else { 1 }
+    if find::<Invalid>(error).is_some() { 2 } else { 1 }
 }
 
 /// Finds a type in the chain, also below a hint, whose own error is not part of anyhow's chain.

@@ -10,6 +10,7 @@ use crate::certs::{self, San};
 use crate::drivers::docker::{self, Container, Network};
 use crate::drivers::engine::{self, Engine, Unusable};
 use crate::drivers::{files, process};
+use crate::error::hint_of;
 use crate::host::{self, Host};
 use crate::ports;
 use crate::secrets;
@@ -76,6 +77,7 @@ pub fn all(stack: &Stack) -> Vec<Check> {
             Ok(existing) => network(stack, existing.as_ref()),
             Err(error) => fail("network", error.to_string(), "see the message"),
         });
+        checks.extend(external_postgres(stack));
     }
     checks.extend(trust(stack));
     checks.push(disk(stack));
@@ -184,6 +186,19 @@ fn trust(stack: &Stack) -> Option<Check> {
         Ok(_) => Some(ok(NAME, format!("{files} files with CAs of others, each good today"))),
         Err(invalid) => Some(fail(NAME, invalid.to_string(), invalid.hint)),
     }
+}
+
+/// The PostgreSQL of somebody else, once the files and the network are there by which it is asked.
+fn external_postgres(stack: &Stack) -> Option<Check> {
+    const NAME: &str = "postgres";
+    stack.settings.external_postgres()?;
+    if !stack.root.join(certs::POSTGRES_CA).exists() {
+        return Some(warn(NAME, "not asked yet", stack.hint("`cargo xtask up` asks it")));
+    }
+    Some(match crate::external_postgres::prove(stack) {
+        Ok(proof) => ok(NAME, proof.replacen("PostgreSQL", "version", 1)),
+        Err(error) => fail(NAME, error.to_string(), hint_of(&error).unwrap_or("see the message")),
+    })
 }
 
 /// Free bytes below which PostgreSQL and image pulls get into trouble.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::drivers::terminal::{say, waiting};
@@ -128,11 +128,9 @@ fn run_in(folder: &Path, argv: &[&str], what: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     interrupt::check()?;
-    if tail.is_empty() {
-        bail!("`{what}` failed and said nothing");
-    }
+    let said = if tail.is_empty() { " and said nothing".to_owned() } else { format!(":\n  {}", tail.join("\n  ")) };
     Err(hinted(
-        anyhow::anyhow!("`{what}` failed:\n  {}", tail.join("\n  ")),
+        anyhow::anyhow!("`{what}` failed{said}"),
         "an image is built from crates.io's sources, and one of the lab from Debian's packages: are they within reach?",
     ))
 }

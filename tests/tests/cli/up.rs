@@ -218,3 +218,40 @@ fn an_address_of_another_host_exits_2() {
         assert!(stderr(&assert).contains("stack.toml:17: lan.addresses: "), "{}", stderr(&assert));
     }
 }
+
+/// Files of others that stack.toml names are looked at before anything is written.
+#[test]
+fn a_ca_that_cannot_be_used_is_refused_before_anything_is_written() {
+    let external = [("external = \"\"", "external = \"db:5432\""), ("ca = \"\"", "ca = \"db.pem\"")];
+    for (edits, message) in [
+        (&[("extra_trust = []", "extra_trust = [\"tools.pem\"]")][..], "stack.toml: certificates.extra_trust: "),
+        (&external, "stack.toml: postgres.ca: "),
+    ] {
+        let checkout = Checkout::new();
+        let mut text = checkout.read("stack.toml");
+        for (old, new) in edits {
+            text = text.replacen(old, new, 1);
+        }
+        std::fs::write(checkout.path("stack.toml"), text).expect("writable");
+        checkout.docker(ENGINE);
+        let assert = checkout.xtask(&["up"]).code(1);
+        assert!(stderr(&assert).contains(message), "{}", stderr(&assert));
+        assert!(stderr(&assert).contains("hint: name a PEM file"), "{}", stderr(&assert));
+        assert_eq!(checkout.made(), Vec::<String>::new());
+    }
+}
+
+/// No registry has the relay's image: where it is not loaded it is built, with this toolchain, and nothing is written before.
+#[test]
+fn a_relay_that_is_not_loaded_is_built() {
+    let checkout = Checkout::new();
+    let missing = fails("image inspect * command-center/relay:*", "Error response from daemon: No such image: x");
+    checkout.docker(&[&[missing], ENGINE].concat());
+    // The fake `env`, by which cargo would be started, fails.
+    let assert = checkout.xtask(&["up"]).code(1);
+    assert!(stderr(&assert).contains("building relay"), "{}", stderr(&assert));
+    assert!(stderr(&assert).contains("\nhint: "), "{}", stderr(&assert));
+    let calls = checkout.calls();
+    assert!(calls.iter().any(|call| call.starts_with("env CARGO_") && call.contains("--package relay")), "{calls:?}");
+    assert_eq!(checkout.made(), Vec::<String>::new());
+}
