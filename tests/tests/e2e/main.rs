@@ -8,7 +8,13 @@ mod contract_replay;
 mod database;
 mod external_postgres;
 mod deliveries;
+#[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
+#[path = "../connect/double.rs"]
+mod double;
 mod faults;
+#[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
+#[path = "../connect/gitlab_double.rs"]
+mod gitlab_double;
 mod lifecycle;
 mod relay;
 mod single;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xtask::drivers::https;
 use xtask::secrets::ADMIN_TOKEN;
 
-use crate::checks;
+use crate::{checks, gitlab_double};
 
 #[test]
 fn wiring() {
@@ -26,6 +26,7 @@ fn wiring() {
             ("a run that is killed is finished by the next", a_killed_run_is_finished),
             ("a bundle is installed, and a wrong one is not", a_bundle_is_installed),
             ("what left stack.toml is archived when asked for", what_left_is_pruned),
+            ("GitLab gets a hook that works, and Mattermost its plugin", gitlab_is_connected),
         ],
     );
 }
@@ -212,6 +213,32 @@ fn what_left_is_pruned(stack: &Stack) {
     assert_eq!(our_hooks(stack), 5);
     let bots = list(stack, &["bot", "list", "--all"]);
     assert!(bots.iter().any(|bot| bot["username"] == "ops-bot" && bot["delete_at"] != 0), "the bot is disabled");
+}
+
+/// GitLab is a double, Mattermost and its hook are not.
+fn gitlab_is_connected(stack: &Stack) {
+    const PLUGIN: &str = "com.github.manland.mattermost-plugin-gitlab";
+    let (_, gitlab) = gitlab_double::start();
+    stack.edit("url = \"https://gitlab.cicd.local\"", &format!("url = \"{}\"", gitlab.url()));
+    stack.edit("projects = []\ngroups = []", "projects = [\"group/app\"]\ngroups = []");
+    edit_secrets(stack, |text| format!("{text}GITLAB_API_TOKEN=glpat-FakeGitlabToken000006\n"));
+    stack.xtask(&["connect", "gitlab", "--plan"]).exits(3);
+    gitlab.requests();
+    stack.xtask(&["connect", "gitlab"]).exits(0);
+    let requests = gitlab.requests();
+    let integration = requests.iter().find(|it| it.method == "PUT" && it.path.ends_with("/integrations/mattermost"));
+    let integration: Value = serde_json::from_str(&integration.expect("the integration was set").body).expect("JSON");
+    let (_, id) = integration["webhook"].as_str().and_then(|url| url.rsplit_once('/')).expect("a URL");
+    let message = json!({ "text": "merge request !1 opened", "channel": integration["merge_request_channel"], "username": "gitlab" });
+    let answer = https::post(&stack.site("localhost"), &format!("/hooks/{id}"), &message).expect("the site answers");
+    assert_eq!(answer.status(), 200);
+    assert!(posts(stack, "code-reviews").iter().any(|post| post["message"] == "merge request !1 opened"));
+    let settings = list(stack, &["config", "get", "PluginSettings.Plugins"]);
+    assert_eq!(settings[0][PLUGIN]["gitlaboauthclientid"], stack.secret("GITLAB_OAUTH_ID").as_str());
+    assert_eq!(settings[0][PLUGIN]["encryptionkey"].as_str().map(str::len), Some(32));
+    let states = list(stack, &["config", "get", "PluginSettings.PluginStates"]);
+    assert_eq!(states[0][PLUGIN]["Enable"], true);
+    stack.xtask(&["connect", "gitlab", "--plan"]).exits(0);
 }
 
 fn mmctl(stack: &Stack, arguments: &[&str]) -> Ran {
