@@ -205,14 +205,8 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
         for line in plan.text().lines() {
             say(&format!("  {line}"));
         }
-        let hooks = render::relay_hooks(&stack.settings, &secrets).map(|id| id.map(str::to_owned));
         super::wire::carry_out(stack, &mut secrets, &rest, &plan)?;
-        if render::relay_hooks(&stack.settings, &secrets) != hooks.each_ref().map(Option::as_deref) {
-            // The relay reads the ids of the hooks that it posts to, and there is none without them.
-            prepare(stack, &host)?;
-            servers::start(stack, &[], &secrets)?;
-            started = servers::started_since(stack, &before)?;
-        }
+        started = servers::started_since(stack, &before)?;
     }
     if changes.lines.is_empty() && started.is_empty() && administrator == Outcome::Known && plan.is_empty() {
         println!("Nothing to change: {} is up and works.", stack.settings.name);

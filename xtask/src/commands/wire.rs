@@ -11,7 +11,7 @@ use crate::wiring::apply::{self, Target};
 use crate::wiring::plan::{Plan, Step};
 use crate::wiring::read::{self, Rest};
 use crate::wiring::{actual::Actual, planner};
-use crate::{host, servers};
+use crate::{host, render, servers};
 
 /// Bring teams, channels, bots, webhooks, slash commands, plugins and configuration in line with stack.toml.
 ///
@@ -93,11 +93,17 @@ pub(super) fn carry_out(stack: &Stack, secrets: &mut Secrets, rest: &Rest, plan:
         return Ok(());
     }
     apply::check_bundles(&plan.steps)?;
+    let hooks = render::relay_hooks(&stack.settings, secrets).map(|id| id.map(str::to_owned));
     let needs_uploads = apply::installed(&plan.steps).next().is_some() && !stack.settings.mattermost.plugin_uploads;
     if needs_uploads {
         with_uploads(stack, secrets, |secrets| execute(stack, secrets, rest, &plan.steps))?;
     } else {
         execute(stack, secrets, rest, &plan.steps)?;
+    }
+    if render::relay_hooks(&stack.settings, secrets) != hooks.each_ref().map(Option::as_deref) {
+        // The relay reads the ids of the hooks that it posts to, and there is none without them.
+        super::up::prepare(stack, &host::detect(&stack.settings)?)?;
+        servers::restart_changed(stack, secrets)?;
     }
     let left = waiting("comparing again", || difference(stack, secrets, rest))?;
     if !left.is_empty() {
