@@ -222,7 +222,7 @@ fn a_changed_secret_counts_at_once(stack: &Stack) {
     secrets.save(&path).expect("secrets.env can be written");
     stack.up().says("started: coturn, mattermost");
     for ((service, id), (_, before)) in stack.ids().into_iter().zip(ids) {
-        assert_eq!(id == before, service == "postgres", "{service}");
+        assert_eq!(id == before, ["postgres", "relay"].contains(&service.as_str()), "{service}");
     }
     let error = attempt(server(stack), Transport::Udp, &old).map(drop).expect_err("the old secret");
     assert_eq!(error.downcast_ref::<Refused>().map(|refused| refused.code), Some(401), "{error:#}");
