@@ -23,6 +23,7 @@ fn turn_relays_for_callers_to_the_call_media_port_and_to_nothing_else() {
         &[
             ("over UDP and TCP to the media port on the LAN address and back", it_relays_to_the_media_port),
             ("with the credentials that Calls hands out", the_credentials_of_calls_work),
+            ("with the credentials that `turn credentials` mints", minted_credentials_work),
             ("refused without credentials", refused_without_credentials),
             ("refused with a wrong secret, an expired one, and another's password", refused_with_wrong_credentials),
             ("refused to every other peer, before any data", refused_to_other_peers),
@@ -212,6 +213,19 @@ fn it_listens_on_the_lan_only(stack: &Stack) {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, server(stack).port()));
     assert!(TcpStream::connect_timeout(&loopback, LIMIT).is_err(), "coturn listens on loopback");
     assert!(unauthenticated(loopback, Transport::Udp).is_err(), "coturn answers on loopback");
+}
+
+fn minted_credentials_work(stack: &Stack) {
+    let ran = stack.xtask(&["turn", "credentials", "--user", "alice", "--ttl", "30m", "--json"]).exits(0);
+    let minted: serde_json::Value = serde_json::from_str(&ran.stdout).expect("--json prints JSON");
+    let server = &minted["iceServers"][0];
+    let text = |key: &str| server[key].as_str().expect("a text").to_owned();
+    let credentials = Credentials { username: text("username"), password: text("credential") };
+    let expiry = credentials.username.strip_suffix(":alice").and_then(|it| it.parse().ok()).unwrap_or(0);
+    assert!((expiry - now() - 1800).abs() < 60, "{}", credentials.username);
+    let address = self::server(stack);
+    assert_eq!(server["urls"][0], format!("turn:{address}?transport=udp"));
+    attempt(address, Transport::Udp, &credentials).expect("they are accepted");
 }
 
 fn a_changed_secret_counts_at_once(stack: &Stack) {

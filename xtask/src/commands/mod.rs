@@ -9,6 +9,7 @@ mod logs;
 mod render;
 mod secrets;
 mod status;
+mod turn;
 mod up;
 mod wire;
 
@@ -51,6 +52,7 @@ enum Command {
     Secrets(secrets::Args),
     Wire(wire::Args),
     Connect(connect::Args),
+    Turn(turn::Args),
     Doctor(doctor::Args),
     E2e(checks::E2e),
     Ci(checks::Ci),
@@ -69,6 +71,7 @@ impl Cli {
             Command::Secrets(args) => secrets::run(args, &present(stack)?),
             Command::Wire(args) => wire::run(args, &present(stack)?),
             Command::Connect(args) => connect::run(args, &present(stack)?),
+            Command::Turn(args) => turn::run(args, &present(stack)?),
             Command::Doctor(args) => doctor::run(args, &present(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),

@@ -20,7 +20,8 @@ use crate::{host, render, servers};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cargo xtask wire --plan\n  cargo xtask wire --prune")]
 pub struct Args {
-    /// Print what would change, and change nothing. Exit status 0 when nothing would, 3 when something would.
+    /// Print what would change, and change nothing. Exit status 0 when nothing would, 3 when something would, 1
+    /// when something has to be decided first.
     #[arg(long)]
     plan: bool,
 
