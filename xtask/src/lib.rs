@@ -38,6 +38,8 @@ pub mod wiring;
 
 pub mod verify;
 
+pub mod turn_check;
+
 pub mod causes;
 
 pub mod connect;

@@ -12,6 +12,7 @@ use crate::error::hinted;
 use crate::external_postgres;
 use crate::host::Host;
 use crate::stack::Stack;
+use crate::turn_check::patiently;
 
 /// What was proven, and what Mattermost says of itself.
 #[derive(Debug)]
@@ -105,16 +106,8 @@ fn role_owns_the_schema(stack: &Stack) -> anyhow::Result<String> {
     }
 }
 
-/// Asks up to three times, each from another port: one request of a hundred over UDP is never answered by a busy coturn.
 fn allocate(server: SocketAddr, transport: Transport, credentials: &Credentials) -> anyhow::Result<Session> {
-    const LIMIT: Duration = Duration::from_secs(3);
-    let mut attempt = 1;
-    loop {
-        match turn::allocate(server, transport, credentials, LIMIT) {
-            Err(error) if attempt < 3 && !error.is::<Refused>() => attempt += 1,
-            result => return result,
-        }
-    }
+    patiently(|| turn::allocate(server, transport, credentials, Duration::from_secs(3)))
 }
 
 /// An allocation over UDP and over TCP with credentials as Mattermost mints them, a channel to the call media port, and

@@ -24,6 +24,7 @@ fn turn_relays_for_callers_to_the_call_media_port_and_to_nothing_else() {
             ("over UDP and TCP to the media port on the LAN address and back", it_relays_to_the_media_port),
             ("with the credentials that Calls hands out", the_credentials_of_calls_work),
             ("with the credentials that `turn credentials` mints", minted_credentials_work),
+            ("`turn check` proves all of it, and finds what is wrong elsewhere", turn_check_finds_out),
             ("refused without credentials", refused_without_credentials),
             ("refused with a wrong secret, an expired one, and another's password", refused_with_wrong_credentials),
             ("refused to every other peer, before any data", refused_to_other_peers),
@@ -226,6 +227,39 @@ fn minted_credentials_work(stack: &Stack) {
     let address = self::server(stack);
     assert_eq!(server["urls"][0], format!("turn:{address}?transport=udp"));
     attempt(address, Transport::Udp, &credentials).expect("they are accepted");
+}
+
+fn turn_check_finds_out(stack: &Stack) {
+    let rows = stack.xtask(&["turn", "check", "--json"]).exits(0);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&rows.stdout).expect("--json prints JSON");
+    assert!(rows.len() == 14 && rows.iter().all(|row| row["ok"] == true), "{rows:?}");
+
+    // Three servers that somebody might run: with another secret, open to everybody, and without limits.
+    let file = stack.root.join("turn-secret");
+    std::fs::write(&file, "another-secret\n").expect("target/ can be written");
+    let (host, own) = (stack.lan().to_string(), server(stack).port().to_string());
+    let check = |port: &str| {
+        let file = file.to_string_lossy();
+        stack.xtask(&["turn", "check", "--host", &host, "--port", port, "--secret-file", &file])
+    };
+    check(&own).exits(1).says("the server has another secret").does_not_say("another-secret");
+    let port = (server(stack).port() + 1).to_string();
+    let with_secret = ["--use-auth-secret", "--static-auth-secret=another-secret", "--realm=x"];
+    for (options, finding) in
+        [(&["--no-auth"][..], "it relays for everybody"), (&with_secret, "allocations were given to one user")]
+    {
+        const NAME: &str = "e2e-turn-other";
+        let start = ["run", "--detach", "--name", NAME, "--network", "host", "--entrypoint", "turnserver"];
+        let image = [stack.images().coturn.as_str(), "-n", "--no-cli", "--no-tls", "--no-dtls"];
+        let place = ["--listening-ip", &host, "--relay-ip", &host, "--listening-port", &port];
+        let files = ["--pidfile=/tmp/turnserver.pid", "--log-file=stdout"];
+        docker(&["rm", "--force", NAME]);
+        docker(&[&start[..], &image, &place, &files, options].concat()).exits(0);
+        std::thread::sleep(Duration::from_secs(1));
+        let ran = check(&port);
+        docker(&["rm", "--force", NAME]).exits(0);
+        ran.exits(1).says(finding);
+    }
 }
 
 fn a_changed_secret_counts_at_once(stack: &Stack) {

@@ -1,16 +1,21 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 use time::OffsetDateTime;
 
+use crate::drivers::terminal::waiting;
 use crate::drivers::turn;
 use crate::error::Hint as _;
 use crate::host;
 use crate::secrets::{self, Secrets, TURN_SECRET};
 use crate::stack::Stack;
+use crate::turn_check::{self, Target};
 
-/// Mint credentials for the TURN server.
+/// Mint credentials for a TURN server, and prove that it relays for us and for nobody else.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cargo xtask turn credentials --ttl 30m --json")]
 pub struct Args {
@@ -35,16 +40,85 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Use the server once, as calls do and as a stranger would, and print what came of it.
+    ///
+    /// Exit status 1 when a row is not ok. From a second machine, with a checkout and the secret in a file: the example.
+    #[command(after_help = "Example:\n  cargo xtask turn check --host 192.168.1.10 --secret-file turn-secret")]
+    Check {
+        /// Another server than this stack's, by its IPv4 address.
+        #[arg(long, requires = "secret_file")]
+        host: Option<Ipv4Addr>,
+
+        /// Its port.
+        #[arg(long, default_value_t = 3478, requires = "host")]
+        port: u16,
+
+        /// A file that holds its shared secret: an argument could be read by everybody on this machine.
+        #[arg(long, requires = "host")]
+        secret_file: Option<PathBuf>,
+
+        /// Print JSON: a list of `name`, `ok` and `finding`.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
-    let Command::Credentials { ttl, user, json } = args.command;
+    match args.command {
+        Command::Credentials { ttl, user, json } => credentials(stack, ttl, &user, json),
+        Command::Check { host: Some(host), port, secret_file: Some(file), json } => {
+            let secret = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let server = SocketAddr::from((host, port));
+            let forbidden = forbidden(Ipv4Addr::new(172, 17, 0, 1));
+            let secret = secret.trim().to_owned();
+            print_table(&Target { server, secret, forbidden, user_quota: None }, json)
+        }
+        Command::Check { json, .. } => print_table(&own(stack)?, json),
+    }
+}
+
+/// The server of this stack.
+fn own(stack: &Stack) -> anyhow::Result<Target> {
+    let settings = &stack.settings;
+    let secrets = Secrets::load(&secrets::path(&stack.root))?;
+    let secret = secrets.require(TURN_SECRET).hint(stack.hint("`cargo xtask up` makes it"))?.to_owned();
+    let server = SocketAddr::from((host::detect(settings)?.lan_ip(), settings.ports.turn));
+    let forbidden = forbidden(settings.network.mattermost_address);
+    Ok(Target { server, secret, forbidden, user_quota: Some(settings.turn.user_quota) })
+}
+
+/// Peers that no relay of calls has a reason to reach. No data is sent to them.
+fn forbidden(container: Ipv4Addr) -> Vec<(String, SocketAddr)> {
+    let peer = |what: &str, address: Ipv4Addr| (what.to_owned(), SocketAddr::from((address, 9)));
+    vec![
+        peer("loopback", Ipv4Addr::LOCALHOST),
+        peer("a container", container),
+        peer("a private network", Ipv4Addr::new(10, 255, 255, 254)),
+        // RFC 5737: nobody has it.
+        peer("somewhere else", Ipv4Addr::new(198, 51, 100, 1)),
+    ]
+}
+
+fn print_table(target: &Target, json: bool) -> anyhow::Result<ExitCode> {
+    let rows = waiting("using the TURN server", || turn_check::check(target));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("TURN server {}", target.server);
+        for row in &rows {
+            println!("  {:<4}  {:<26}  {}", if row.ok { "ok" } else { "fail" }, row.name, row.finding);
+        }
+    }
+    Ok(ExitCode::from(u8::from(rows.iter().any(|row| !row.ok))))
+}
+
+fn credentials(stack: &Stack, ttl: Option<u32>, user: &str, json: bool) -> anyhow::Result<ExitCode> {
     let settings = &stack.settings;
     let secrets = Secrets::load(&secrets::path(&stack.root))?;
     let ttl = ttl.unwrap_or(settings.turn.credentials_minutes * 60);
     let expiry = OffsetDateTime::now_utc().unix_timestamp() + i64::from(ttl);
     let secret = secrets.require(TURN_SECRET).hint(stack.hint("`cargo xtask up` makes it"))?;
-    let minted = turn::credentials(secret, &user, expiry)?;
+    let minted = turn::credentials(secret, user, expiry)?;
     let (address, port) = (host::detect(settings)?.lan_ip(), settings.ports.turn);
     let urls = ["udp", "tcp"].map(|transport| format!("turn:{address}:{port}?transport={transport}"));
     if json {

@@ -13,10 +13,11 @@ use turn_client_proto::api::{Transmit, TurnClientApi as _, TurnConfig, TurnEvent
 use turn_client_proto::client::TurnClient;
 use turn_client_proto::stun::Instant as StunInstant;
 use turn_client_proto::stun::types::TransportType;
-use turn_client_proto::stun::types::attribute::ErrorCode;
-use turn_client_proto::stun::types::message::Message;
+use turn_client_proto::stun::types::attribute::{ErrorCode, Realm};
+use turn_client_proto::stun::types::message::{Message, MessageClass};
 use turn_client_proto::tcp::TurnClientTcp;
 use turn_client_proto::types::TurnCredentials;
+use turn_client_proto::types::message::REFRESH;
 use turn_client_proto::udp::TurnClientUdp;
 
 /// Between client and server. What is relayed is always UDP.
@@ -78,9 +79,45 @@ pub struct Session {
     client: TurnClient,
     socket: Socket,
     start: Instant,
+    /// How far the client's clock is ahead, so that what it does after minutes can be seen at once.
+    ahead: Duration,
+    /// Requests to refresh the allocation that were sent, and those that were answered with success.
+    refreshes: (u32, u32),
     /// Codes of the error responses, in order. The first 401 is how every allocation begins.
     errors: Vec<u16>,
     relayed: SocketAddr,
+}
+
+/// How a server answers who has no credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// 401 where credentials are asked for; nothing where an allocation was given away.
+    pub code: Option<u16>,
+    pub realm: Option<String>,
+}
+
+/// Asks for an allocation without credentials (RFC 8656, section 7.1).
+///
+/// # Errors
+/// When nothing answers within `limit`.
+pub fn challenge(server: SocketAddr, transport: Transport, limit: Duration) -> anyhow::Result<Challenge> {
+    let mut socket =
+        connect(server, transport, limit).with_context(|| format!("no TURN server at {server}/{transport}"))?;
+    // An Allocate with REQUESTED-TRANSPORT (0x0019) UDP (17), 8 bytes of attributes after the magic cookie and an id.
+    let mut request = vec![0x00, 0x03, 0x00, 0x08, 0x21, 0x12, 0xa4, 0x42];
+    request.extend_from_slice(&rand::random::<[u8; 12]>());
+    request.extend_from_slice(&[0x00, 0x19, 0x00, 0x04, 17, 0, 0, 0]);
+    socket.send(&request)?;
+    let end = Instant::now() + limit;
+    while Instant::now() < end {
+        let Some(bytes) = socket.receive()? else { continue };
+        let message = Message::from_bytes(&bytes).map_err(|error| anyhow::anyhow!("no STUN answer: {error:?}"))?;
+        return Ok(Challenge {
+            code: message.attribute::<ErrorCode>().ok().map(|error| error.code()),
+            realm: message.attribute::<Realm>().ok().map(|realm| realm.realm().to_owned()),
+        });
+    }
+    bail!("the TURN server did not answer in {} s", limit.as_secs());
 }
 
 /// Allocates a relayed address.
@@ -102,7 +139,15 @@ pub fn allocate(
         Transport::Tcp => TurnClientTcp::allocate(local, server, config).into(),
     };
     let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-    let mut session = Session { client, socket, start: Instant::now(), errors: Vec::new(), relayed: unknown };
+    let mut session = Session {
+        client,
+        socket,
+        start: Instant::now(),
+        ahead: Duration::ZERO,
+        refreshes: (0, 0),
+        errors: Vec::new(),
+        relayed: unknown,
+    };
     let event = session.drive(limit, "an allocation", |event| match event {
         TurnEvent::AllocationCreated(_, address) => Some(Ok(address)),
         TurnEvent::AllocationCreateFailed(_) => Some(Err(())),
@@ -131,20 +176,53 @@ impl Session {
 
     /// Sends to a peer and waits for what comes back from it.
     pub fn exchange(&mut self, peer: SocketAddr, data: &[u8], limit: Duration) -> anyhow::Result<Vec<u8>> {
+        self.send(peer, data)?;
+        let answer = self.receive(peer, limit)?;
+        answer.with_context(|| format!("nothing came back from {peer} through the relay in {} s", limit.as_secs()))
+    }
+
+    /// Sends to a peer, over the channel to it when there is one.
+    pub fn send(&mut self, peer: SocketAddr, data: &[u8]) -> anyhow::Result<()> {
         let now = self.now();
         let sent = self.client.send_to(TransportType::Udp, peer, data, now);
         if let Some(transmit) = sent.map_err(|error| anyhow::anyhow!("{error:?}"))? {
             self.socket.send(&transmit.build().data)?;
         }
+        Ok(())
+    }
+
+    /// Waits for data from a peer; nothing when none came in time.
+    pub fn receive(&mut self, peer: SocketAddr, limit: Duration) -> anyhow::Result<Option<Vec<u8>>> {
         let end = Instant::now() + limit;
         while Instant::now() < end {
             if let Some((from, answer)) = self.step()?
                 && from == peer
             {
-                return Ok(answer);
+                return Ok(Some(answer));
             }
         }
-        bail!("nothing came back from {peer} through the relay in {} s", limit.as_secs());
+        Ok(None)
+    }
+
+    /// Refreshes the allocation, as a client does a minute before it runs out: its clock is put forward until it asks.
+    ///
+    /// # Errors
+    /// When the server refuses, or does not answer within `limit`.
+    pub fn refresh(&mut self, limit: Duration) -> anyhow::Result<()> {
+        const LONGEST: Duration = Duration::from_secs(2 * 3600);
+        let (sent, answered) = self.refreshes;
+        while self.refreshes.0 == sent && self.ahead < LONGEST {
+            self.ahead += Duration::from_secs(20);
+            self.send_what_is_due()?;
+        }
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            self.step()?;
+            if self.refreshes.1 > answered {
+                return Ok(());
+            }
+        }
+        bail!("the TURN server did not answer a refresh in {} s", limit.as_secs());
     }
 
     fn drive<T>(
@@ -171,13 +249,9 @@ impl Session {
 
     /// Sends what is due, waits a little for an answer, and returns data of a peer when there is some.
     fn step(&mut self) -> anyhow::Result<Option<(SocketAddr, Vec<u8>)>> {
-        let now = self.now();
-        self.client.poll(now);
-        while let Some(transmit) = self.client.poll_transmit(now) {
-            self.socket.send(&transmit.data)?;
-        }
+        self.send_what_is_due()?;
         let Some(bytes) = self.socket.receive()? else { return Ok(None) };
-        self.note_error(&bytes);
+        self.note(&bytes);
         let now = self.now();
         let transmit = Transmit {
             transport: self.client.transport(),
@@ -191,11 +265,25 @@ impl Session {
         }
     }
 
-    fn note_error(&mut self, bytes: &[u8]) {
-        if let Ok(message) = Message::from_bytes(bytes)
-            && let Ok(error) = message.attribute::<ErrorCode>()
-        {
+    fn send_what_is_due(&mut self) -> anyhow::Result<()> {
+        let now = self.now();
+        self.client.poll(now);
+        while let Some(transmit) = self.client.poll_transmit(now) {
+            if Message::from_bytes(&transmit.data).is_ok_and(|message| message.has_method(REFRESH)) {
+                self.refreshes.0 += 1;
+            }
+            self.socket.send(&transmit.data)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        let Ok(message) = Message::from_bytes(bytes) else { return };
+        if let Ok(error) = message.attribute::<ErrorCode>() {
             self.errors.push(error.code());
+        }
+        if message.has_method(REFRESH) && message.class() == MessageClass::Success {
+            self.refreshes.1 += 1;
         }
     }
 
@@ -204,7 +292,7 @@ impl Session {
     }
 
     fn now(&self) -> StunInstant {
-        StunInstant::from_std(self.start)
+        StunInstant::from_std(self.start) + self.ahead
     }
 }
 
