@@ -4,6 +4,8 @@ use std::fs::{self, File, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -48,10 +50,17 @@ pub fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o7777)
 }
 
-/// Held while a command changes a stack. The kernel releases it when the process ends, however it ends.
+/// Held while a command changes a stack. The kernel releases it when the process and the last program that it started have
+/// ended, however they end.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        *held_by_this_process() = None;
+    }
 }
 
 /// Takes the lock of a stack's folder, or says who holds it.
@@ -65,7 +74,16 @@ pub fn lock(folder: &Path, command: &str) -> anyhow::Result<Lock> {
         .truncate(false)
         .open(&path)
         .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
+    let end = Instant::now() + LAST_CALL;
+    let result = loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < end && holder_is_dead(&path) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => break result,
+        }
+    };
+    match result {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -83,5 +101,28 @@ pub fn lock(folder: &Path, command: &str) -> anyhow::Result<Lock> {
     let note = format!("`cargo xtask {command}` (process {})\n", std::process::id());
     let noted = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
     noted.with_context(|| format!("cannot write {}", path.display()))?;
+    *held_by_this_process() = file.try_clone().ok();
     Ok(Lock { _file: file })
+}
+
+/// Another handle of the lock that this process holds, for a program that it starts: a command that is killed leaves the
+/// call that it was making under way, and the next one must not look before that is done.
+pub fn held() -> Option<File> {
+    held_by_this_process().as_ref().and_then(|file| file.try_clone().ok())
+}
+
+static HELD: Mutex<Option<File>> = Mutex::new(None);
+
+fn held_by_this_process() -> MutexGuard<'static, Option<File>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Longer than any call of a command that was killed can take.
+const LAST_CALL: Duration = Duration::from_secs(35);
+
+/// Whether the process that the lock's note names is gone, and only what it started holds the lock.
+fn holder_is_dead(path: &Path) -> bool {
+    let note = fs::read_to_string(path).unwrap_or_default();
+    let process = note.split_once("(process ").and_then(|(_, rest)| rest.split_once(')')).map(|(process, _)| process);
+    process.is_some_and(|process| !Path::new("/proc").join(process).exists())
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
+use super::files;
 use super::interrupt::interrupted;
 
 /// What a program answered.
@@ -47,8 +48,12 @@ const OVERRIDES: &[&str] = &[
 /// # Errors
 /// When the program cannot be started, or when it is not done within `limit`. A failing program is an [`Answer`].
 pub fn capture(folder: &Path, argv: &[&str], stdin: &[u8], limit: Duration) -> anyhow::Result<Answer> {
-    let handle = expression(folder, argv)
-        .stdin_bytes(stdin)
+    // Who reads nothing holds our lock as long as it runs, also when we are killed meanwhile.
+    let expression = match files::held().filter(|_| stdin.is_empty()) {
+        Some(lock) => expression(folder, argv).stdin_file(lock),
+        None => expression(folder, argv).stdin_bytes(stdin),
+    };
+    let handle = expression
         .stdout_capture()
         .stderr_capture()
         .unchecked()
