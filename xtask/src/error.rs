@@ -1,6 +1,7 @@
 //! Errors with a hint: what to do next, printed as the last line.
 
 use std::fmt;
+use std::thread::ScopedJoinHandle;
 
 use crate::settings::Invalid;
 
@@ -48,6 +49,11 @@ pub fn has_hint(error: &anyhow::Error) -> bool {
 pub fn hint_of(error: &anyhow::Error) -> Option<&str> {
     let invalid = find::<Invalid>(error).map(|invalid| invalid.hint.as_str());
     invalid.or_else(|| find::<Hinted>(error).map(|hinted| hinted.hint.as_str()))
+}
+
+/// What a thread came to; one that panicked is an error of its own.
+pub fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked")))
 }
 
 /// Prints the error, its causes and its hint to stderr and returns the exit status: 2 for wrong settings, otherwise 1.

@@ -1,8 +1,6 @@
 use std::process::ExitCode;
-use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::ValueEnum;
 
 use crate::admin::{self, Outcome, Replaced, Stranger};
@@ -10,7 +8,7 @@ use crate::certs::Certificates;
 use crate::drivers::docker::{self, Container};
 use crate::drivers::terminal::{say, waiting};
 use crate::drivers::{engine, files, interrupt};
-use crate::error::hinted;
+use crate::error::{hinted, joined};
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
@@ -239,10 +237,6 @@ fn administrator(stack: &Stack, secrets: &mut Secrets) -> anyhow::Result<Outcome
         }
         result => result,
     }
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
-    thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
 }
 
 pub(super) struct Changes {

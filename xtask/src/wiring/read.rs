@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::thread::ScopedJoinHandle;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::certs;
 use crate::drivers::https::{self, Site};
 use crate::drivers::mmctl::mmctl;
-use crate::error::hinted;
+use crate::error::{hinted, joined};
 use crate::secrets::{self, ADMIN_ID, ADMIN_TOKEN, Secrets};
 use crate::settings::Settings;
 use crate::stack::Stack;
@@ -119,10 +118,6 @@ pub fn read(stack: &Stack, secrets: &Secrets, rest: &Rest) -> anyhow::Result<Act
     })?;
     actual.members = members(rest, settings, &actual)?;
     Ok(actual)
-}
-
-fn joined<T>(thread: ScopedJoinHandle<'_, anyhow::Result<T>>) -> anyhow::Result<T> {
-    thread.join().unwrap_or_else(|_| bail!("a thread panicked"))
 }
 
 /// One call lists the channels of several teams.
