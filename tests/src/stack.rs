@@ -52,6 +52,7 @@ impl Stack {
             ("mattermost", 18065, "8065"),
             ("calls", 18444, "8444"),
             ("metrics", 18067, "8067"),
+            ("phone", 18066, "8066"),
             ("turn", 13478, "3478"),
         ];
         for (key, port, was) in ports {

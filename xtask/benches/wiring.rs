@@ -58,6 +58,7 @@ fn settings(shipped: &str) -> String {
         .replace("= 8065", "= 38065")
         .replace("= 8444", "= 38444")
         .replace("= 8067", "= 38067")
+        .replace("= 8066", "= 38066")
         .replace("= 3478", "= 33478")
         .replace("= 49160", "= 50160")
         .replace("= 49559", "= 50559");

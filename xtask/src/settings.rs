@@ -92,6 +92,7 @@ pub struct Ports {
     pub mattermost: u16,
     pub calls: u16,
     pub metrics: u16,
+    pub phone: u16,
     pub turn: u16,
     pub turn_relay_first: u16,
     pub turn_relay_last: u16,
@@ -118,8 +119,19 @@ pub struct Turn {
 #[serde(deny_unknown_fields)]
 pub struct Certificates {
     pub name_constraints: bool,
+    pub issuer: CertificateIssuer,
     /// PEM files of other CAs that Mattermost trusts, relative to the checkout or absolute.
     pub extra_trust: Vec<PathBuf>,
+}
+
+/// Who signs the servers' certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateIssuer {
+    /// A CA whose key is in certs/: leaves are issued when they are needed.
+    Own,
+    /// A CA whose key never comes here: leaves are imported.
+    External,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]

@@ -29,6 +29,7 @@ impl Checkout {
             ("mattermost = 8065", "mattermost = 28065"),
             ("calls = 8444", "calls = 28444"),
             ("metrics = 8067", "metrics = 28067"),
+            ("phone = 8066", "phone = 28066"),
             ("turn = 3478", "turn = 23478"),
             ("turn_relay_first = 49160", "turn_relay_first = 29160"),
             ("turn_relay_last = 49559", "turn_relay_last = 29559"),

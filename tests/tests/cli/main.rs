@@ -76,7 +76,7 @@ fn wrong_settings_exit_2_before_docker_is_called() {
     checkout.docker(ENGINE);
     for arguments in [&["up", "--yes", "--images", "auto"][..], &["up"], &["render"], &["render", "--check"]] {
         let assert = checkout.xtask(arguments).code(2);
-        let message = "error: stack.toml:32: ports.turn: 443 is a privileged port\nhint: use a port from 1024";
+        let message = "error: stack.toml:34: ports.turn: 443 is a privileged port\nhint: use a port from 1024";
         assert!(stderr(&assert).contains(message), "{arguments:?}: {}", stderr(&assert));
     }
     assert_eq!(checkout.calls(), Vec::<String>::new());
@@ -90,7 +90,7 @@ fn wrong_settings_exit_2_for_every_command() {
     checkout.docker(ENGINE);
     for arguments in [&["down"][..], &["status"], &["logs"], &["certs"], &["secrets"], &["doctor"]] {
         let assert = checkout.xtask(arguments).code(2);
-        assert!(stderr(&assert).contains("stack.toml:63: mattermost.latex: "), "{arguments:?}: {}", stderr(&assert));
+        assert!(stderr(&assert).contains("stack.toml:68: mattermost.latex: "), "{arguments:?}: {}", stderr(&assert));
     }
     assert_eq!(checkout.made(), Vec::<String>::new());
 }

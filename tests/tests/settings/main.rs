@@ -74,8 +74,8 @@ fn an_unknown_key_is_refused() {
         "turn = 3478",
         "turn = 3478\nturn_tls = 5349",
         expect![[r#"
-        stack.toml:33: ports.turn_tls: unknown field `turn_tls`, expected one of `mattermost`, `calls`, `metrics`, `turn`, `turn_relay_first`, `turn_relay_last`
-        hint: remove the key, or spell it as the shipped stack.toml does"#]],
+            stack.toml:35: ports.turn_tls: unknown field `turn_tls`, expected one of `mattermost`, `calls`, `metrics`, `phone`, `turn`, `turn_relay_first`, `turn_relay_last`
+            hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
 
@@ -96,7 +96,7 @@ fn an_unknown_section_is_refused() {
         "[certificates]",
         "[certificate]",
         expect![[r#"
-            stack.toml:52: certificate: unknown field `certificate`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `postgres`, `jenkins`, `gitlab`, `sonarqube`, `relay`, `limits`, `teams`, `bots`, `incoming_webhooks`, `outgoing_webhooks`, `slash_commands`, `plugins`, `configuration`
+            stack.toml:54: certificate: unknown field `certificate`, expected one of `name`, `domain`, `site_name`, `language`, `lan`, `administrator`, `ports`, `network`, `turn`, `certificates`, `mattermost`, `postgres`, `jenkins`, `gitlab`, `sonarqube`, `relay`, `limits`, `teams`, `bots`, `incoming_webhooks`, `outgoing_webhooks`, `slash_commands`, `plugins`, `configuration`
             hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
@@ -151,8 +151,8 @@ fn a_text_in_place_of_a_switch_is_refused() {
         "latex = true",
         "latex = \"yes\"",
         expect![[r#"
-            stack.toml:63: mattermost.latex: invalid type: string "yes", expected a boolean
-            hint: mend line 63: latex = "yes""#]],
+            stack.toml:68: mattermost.latex: invalid type: string "yes", expected a boolean
+            hint: mend line 68: latex = "yes""#]],
     );
 }
 
@@ -184,8 +184,8 @@ fn a_way_of_threads_that_mattermost_does_not_know_is_refused() {
         "collapsed_threads = \"always_on\"",
         "collapsed_threads = \"on\"",
         expect![[r#"
-            stack.toml:70: mattermost.collapsed_threads: unknown variant `on`, expected one of `disabled`, `default_off`, `default_on`, `always_on`
-            hint: mend line 70: collapsed_threads = "on""#]],
+            stack.toml:75: mattermost.collapsed_threads: unknown variant `on`, expected one of `disabled`, `default_off`, `default_on`, `always_on`
+            hint: mend line 75: collapsed_threads = "on""#]],
     );
 }
 
@@ -195,7 +195,7 @@ fn an_unknown_key_of_a_team_is_refused() {
     check_text(
         &format!("{}\n{team}", common::shipped()),
         expect![[r#"
-            stack.toml:287: unknown field `icon`, expected one of `name`, `display_name`, `people`, `channels`
+            stack.toml:292: unknown field `icon`, expected one of `name`, `display_name`, `people`, `channels`
             hint: remove the key, or spell it as the shipped stack.toml does"#]],
     );
 }
@@ -217,8 +217,8 @@ fn a_key_that_is_there_twice_is_a_syntax_error() {
         "turn = 3478",
         "turn = 3478\nturn = 3479",
         expect![[r#"
-        stack.toml:33: duplicate key
-        hint: mend line 33: turn = 3479"#]],
+            stack.toml:35: duplicate key
+            hint: mend line 35: turn = 3479"#]],
     );
 }
 

@@ -43,8 +43,8 @@ fn a_relay_range_over_another_port_is_refused() {
         "turn_relay_first = 49160",
         "turn_relay_first = 3000",
         expect![[r#"
-        stack.toml:34: ports.turn_relay_first: the relay range 3000-49559 covers ports.mattermost, 8065
-        hint: move the range, for example to 49160-49559"#]],
+            stack.toml:36: ports.turn_relay_first: the relay range 3000-49559 covers ports.mattermost, 8065
+            hint: move the range, for example to 49160-49559"#]],
     );
 }
 
@@ -54,8 +54,8 @@ fn a_relay_range_that_ends_before_it_begins_is_refused() {
         "turn_relay_last = 49559",
         "turn_relay_last = 49159",
         expect![[r#"
-        stack.toml:35: ports.turn_relay_last: 49159 is below ports.turn_relay_first, 49160
-        hint: the range runs from first to last"#]],
+            stack.toml:37: ports.turn_relay_last: 49159 is below ports.turn_relay_first, 49160
+            hint: the range runs from first to last"#]],
     );
 }
 
@@ -120,8 +120,8 @@ fn a_subnet_that_is_none_is_refused() {
         "subnet = \"172.30.0.0/24\"",
         "subnet = \"172.30.0.0\"",
         expect![[r#"
-        stack.toml:41: network.subnet: "172.30.0.0" is no network; use one such as "172.30.0.0/24"
-        hint: mend line 41: subnet = "172.30.0.0""#]],
+            stack.toml:43: network.subnet: "172.30.0.0" is no network; use one such as "172.30.0.0/24"
+            hint: mend line 43: subnet = "172.30.0.0""#]],
     );
 }
 
@@ -131,8 +131,8 @@ fn a_subnet_with_host_bits_is_refused() {
         "subnet = \"172.30.0.0/24\"",
         "subnet = \"172.30.0.1/24\"",
         expect![[r#"
-        stack.toml:41: network.subnet: "172.30.0.1/24" is no network; use one such as "172.30.0.0/24"
-        hint: mend line 41: subnet = "172.30.0.1/24""#]],
+            stack.toml:43: network.subnet: "172.30.0.1/24" is no network; use one such as "172.30.0.0/24"
+            hint: mend line 43: subnet = "172.30.0.1/24""#]],
     );
 }
 
@@ -142,8 +142,8 @@ fn a_public_subnet_is_refused() {
         "subnet = \"172.30.0.0/24\"",
         "subnet = \"8.8.8.0/24\"",
         expect![[r#"
-        stack.toml:41: network.subnet: 8.8.8.0/24 is not private
-        hint: use a private range, such as "172.30.0.0/24""#]],
+            stack.toml:43: network.subnet: 8.8.8.0/24 is not private
+            hint: use a private range, such as "172.30.0.0/24""#]],
     );
 }
 
@@ -153,8 +153,8 @@ fn a_subnet_that_is_too_large_is_refused() {
         "subnet = \"172.30.0.0/24\"",
         "subnet = \"10.0.0.0/8\"",
         expect![[r#"
-        stack.toml:41: network.subnet: 10.0.0.0/8 has the prefix /8
-        hint: use a prefix from /16 to /28: all containers must fit, and nothing else should be covered"#]],
+            stack.toml:43: network.subnet: 10.0.0.0/8 has the prefix /8
+            hint: use a prefix from /16 to /28: all containers must fit, and nothing else should be covered"#]],
     );
 }
 
@@ -164,8 +164,8 @@ fn an_address_outside_of_the_subnet_is_refused() {
         "mattermost_address = \"172.30.0.10\"",
         "mattermost_address = \"172.30.1.10\"",
         expect![[r#"
-        stack.toml:43: network.mattermost_address: 172.30.1.10 is no host address of 172.30.0.0/24
-        hint: use an address such as 172.30.0.10"#]],
+            stack.toml:45: network.mattermost_address: 172.30.1.10 is no host address of 172.30.0.0/24
+            hint: use an address such as 172.30.0.10"#]],
     );
 }
 
@@ -175,8 +175,8 @@ fn the_gateways_address_is_refused() {
         "mattermost_address = \"172.30.0.10\"",
         "mattermost_address = \"172.30.0.1\"",
         expect![[r#"
-        stack.toml:43: network.mattermost_address: 172.30.0.1 is the network's gateway
-        hint: use an address such as 172.30.0.10"#]],
+            stack.toml:45: network.mattermost_address: 172.30.0.1 is the network's gateway
+            hint: use an address such as 172.30.0.10"#]],
     );
 }
 
@@ -186,8 +186,8 @@ fn the_broadcast_address_is_refused() {
         "mattermost_address = \"172.30.0.10\"",
         "mattermost_address = \"172.30.0.255\"",
         expect![[r#"
-        stack.toml:43: network.mattermost_address: 172.30.0.255 is no host address of 172.30.0.0/24
-        hint: use an address such as 172.30.0.10"#]],
+            stack.toml:45: network.mattermost_address: 172.30.0.255 is no host address of 172.30.0.0/24
+            hint: use an address such as 172.30.0.10"#]],
     );
 }
 
@@ -241,8 +241,8 @@ fn more_allocations_than_ports_are_refused() {
         "total_quota = 400",
         "total_quota = 401",
         expect![[r#"
-        stack.toml:48: turn.total_quota: 401 allocations, but the relay range has 400 ports
-        hint: use 1 to 400, or widen ports.turn_relay_last"#]],
+            stack.toml:50: turn.total_quota: 401 allocations, but the relay range has 400 ports
+            hint: use 1 to 400, or widen ports.turn_relay_last"#]],
     );
 }
 
@@ -252,8 +252,8 @@ fn a_user_quota_above_the_total_one_is_refused() {
         "user_quota = 24",
         "user_quota = 500",
         expect![[r#"
-        stack.toml:47: turn.user_quota: 500 does not fit turn.total_quota, 400
-        hint: 12 is what one phone on two networks can need"#]],
+            stack.toml:49: turn.user_quota: 500 does not fit turn.total_quota, 400
+            hint: 12 is what one phone on two networks can need"#]],
     );
 }
 
@@ -263,8 +263,8 @@ fn credentials_that_the_plugin_does_not_make_are_refused() {
         "credentials_minutes = 240",
         "credentials_minutes = 10081",
         expect![[r#"
-        stack.toml:50: turn.credentials_minutes: 10081 minutes
-        hint: use 5 minutes to a week (10080)"#]],
+            stack.toml:52: turn.credentials_minutes: 10081 minutes
+            hint: use 5 minutes to a week (10080)"#]],
     );
 }
 
@@ -274,7 +274,7 @@ fn local_mode_cannot_be_switched_off() {
         "local_mode = true",
         "local_mode = false",
         expect![[r#"
-            stack.toml:61: mattermost.local_mode: the health check, mmctl and `cargo xtask` all use the local socket
+            stack.toml:66: mattermost.local_mode: the health check, mmctl and `cargo xtask` all use the local socket
             hint: leave it true; the socket is only reachable inside the container"#]],
     );
 }
@@ -285,7 +285,7 @@ fn a_subnet_among_the_internal_hosts_is_refused() {
         "\"jenkins.cicd.local\"",
         "\"10.0.0.0/8\"",
         expect![[r#"
-            stack.toml:90: mattermost.allowed_internal_hosts: "10.0.0.0/8" is no host
+            stack.toml:95: mattermost.allowed_internal_hosts: "10.0.0.0/8" is no host
             hint: list host names or addresses, one each; a subnet would open the whole LAN to whoever can make a webhook"#]],
     );
 }
@@ -296,7 +296,7 @@ fn a_line_break_in_the_banner_is_refused() {
         "text = \"\"",
         "text = \"one\\ntwo\"",
         expect![[r#"
-            stack.toml:95: mattermost.banner.text: has a line break or control character
+            stack.toml:100: mattermost.banner.text: has a line break or control character
             hint: use one line"#]],
     );
 }
@@ -307,7 +307,7 @@ fn a_banner_that_is_on_and_empty_is_refused() {
         "enabled = false",
         "enabled = true",
         expect![[r#"
-            stack.toml:95: mattermost.banner.text: the banner is on and says nothing
+            stack.toml:100: mattermost.banner.text: the banner is on and says nothing
             hint: say something, or switch it off"#]],
     );
 }
@@ -318,7 +318,7 @@ fn a_colour_that_is_none_is_refused() {
         "color = \"#f2a93b\"",
         "color = \"orange\"",
         expect![[r#"
-            stack.toml:96: mattermost.banner.color: "orange" is no colour
+            stack.toml:101: mattermost.banner.color: "orange" is no colour
             hint: use # and six hexadecimal digits"#]],
     );
 }
@@ -329,7 +329,7 @@ fn memory_that_docker_does_not_read_is_refused() {
         "memory = \"4g\"",
         "memory = \"4 GiB\"",
         expect![[r#"
-            stack.toml:157: limits.mattermost.memory: "4 GiB" is no amount of memory
+            stack.toml:162: limits.mattermost.memory: "4 GiB" is no amount of memory
             hint: use a number and m or g, such as "512m""#]],
     );
 }
@@ -340,7 +340,7 @@ fn too_few_processes_are_refused() {
         "pids = 300",
         "pids = 10",
         expect![[r#"
-            stack.toml:162: limits.postgres.pids: 10 is too few to start with
+            stack.toml:167: limits.postgres.pids: 10 is too few to start with
             hint: use 50 or more"#]],
     );
 }
@@ -351,7 +351,7 @@ fn a_team_that_is_there_twice_is_refused() {
     check_text(
         &format!("{}\n{team}{team}", common::shipped()),
         expect![[r#"
-            stack.toml:283: teams.1.name: "a" is no team name, or is there twice
+            stack.toml:288: teams.1.name: "a" is no team name, or is there twice
             hint: use lower-case letters, digits and dashes, each name once"#]],
     );
 }

@@ -96,6 +96,7 @@ fn ports(settings: &Settings) -> Option<Problem> {
         ("ports.mattermost", ports.mattermost),
         ("ports.calls", ports.calls),
         ("ports.metrics", ports.metrics),
+        ("ports.phone", ports.phone),
         ("ports.turn", ports.turn),
     ];
     for (index, (key, port)) in single.iter().enumerate() {
