@@ -157,6 +157,13 @@ pub fn fingerprint(pem: &str) -> anyhow::Result<String> {
     Ok(digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
 }
 
+/// When the certificate begins to be good.
+pub fn not_before(pem: &str) -> anyhow::Result<OffsetDateTime> {
+    let der = der(pem)?;
+    let (_, certificate) = X509Certificate::from_der(&der)?;
+    Ok(certificate.validity().not_before.to_datetime())
+}
+
 /// When the certificate runs out.
 pub fn not_after(pem: &str) -> anyhow::Result<OffsetDateTime> {
     let der = der(pem)?;
@@ -420,7 +427,8 @@ fn read_optional(path: &Path) -> anyhow::Result<Option<String>> {
     }
 }
 
-fn der(pem: &str) -> anyhow::Result<Vec<u8>> {
+/// The first certificate of a PEM.
+pub fn der(pem: &str) -> anyhow::Result<Vec<u8>> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).context("no PEM")?;
     Ok(pem.contents)
 }

@@ -26,8 +26,6 @@ pub mod stack;
 
 pub mod ports;
 
-pub mod preflight;
-
 pub mod servers;
 
 pub mod admin;
@@ -46,6 +44,7 @@ pub mod connect;
 
 pub mod commands;
 
+pub mod doctor;
 pub mod drivers;
 
 pub mod error;

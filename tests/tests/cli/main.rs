@@ -106,7 +106,7 @@ fn render_check_needs_nothing_and_writes_nothing() {
     fs::remove_file(checkout.path("compose/.env")).expect("it was rendered");
     let assert = checkout.xtask_without_programs(&["render", "--check"]).success();
     assert!(stdout(&assert).contains("up to date"));
-    assert_eq!(checkout.made(), ["compose/compose.yaml"]);
+    assert_eq!(checkout.made(), ["compose/compose.yaml", "docs/troubleshooting.md"]);
 }
 
 #[test]
@@ -249,13 +249,18 @@ fn doctor_without_docker_fails_with_a_fix() {
     let checkout = Checkout::new();
     let assert = checkout.xtask_without_programs(&["doctor"]).code(1);
     assert!(stdout(&assert).contains("FAIL  engine"), "{}", stdout(&assert));
-    assert!(stdout(&assert).contains("fix: `cargo xtask up` offers to install one"), "{}", stdout(&assert));
+    assert!(stdout(&assert).contains("fix:     `cargo xtask up` offers to install one"), "{}", stdout(&assert));
     let json = stdout(&checkout.xtask_without_programs(&["doctor", "--json"]).code(1));
     let checks: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     let checks = checks.as_array().expect("a list");
     let engine = checks.iter().find(|check| check["name"] == "engine").expect("the engine is checked");
     assert_eq!(engine["state"], "fail");
-    for name in ["lan", "ports", "disk", "modes", "certificates"] {
+    assert_eq!(engine["problem"], "engine.missing");
+    for check in checks {
+        let keys: Vec<&String> = check.as_object().expect("an object").keys().collect();
+        assert_eq!(keys.len(), 7, "documented in docs/troubleshooting.md: {keys:?}");
+    }
+    for name in ["addresses", "ports", "disk", "modes", "certificates"] {
         assert!(checks.iter().any(|check| check["name"] == name), "{name} is checked");
     }
     assert_eq!(checkout.made(), Vec::<String>::new(), "a look changes nothing");

@@ -1,9 +1,10 @@
 use std::process::ExitCode;
 
+use crate::doctor::page;
 use crate::drivers::files;
 use crate::error::hinted;
 use crate::secrets::{self, Secrets};
-use crate::stack::Stack;
+use crate::stack::{SITE, Stack};
 use crate::{certs, host, relay_image, render};
 
 /// Write every generated file from the templates, stack.toml and this host.
@@ -31,18 +32,28 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
         return diff(stack);
     }
     let _lock = files::lock(&stack.root.join("env"), "render")?;
-    let changes = super::up::prepare(stack, &host::detect(&stack.settings)?)?;
-    for line in &changes.lines {
+    let mut lines = super::up::prepare(stack, &host::detect(&stack.settings)?)?.lines;
+    lines.extend(render::write(&documentation(stack), &stack.root)?.iter().map(|path| format!("wrote {path}")));
+    for line in &lines {
         println!("{line}");
     }
-    if changes.lines.is_empty() {
+    if lines.is_empty() {
         println!("Everything is up to date.");
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Pages that are printed from tables of the code. They are the checkout's, and no other stack has them.
+fn documentation(stack: &Stack) -> Vec<render::File> {
+    if stack.name != SITE {
+        return Vec::new();
+    }
+    vec![render::File { path: page::PATH, contents: page::render(), mode: 0o644, tracked: true }]
+}
+
 fn check(stack: &Stack) -> anyhow::Result<ExitCode> {
-    let files = render::tracked(&stack.settings)?;
+    let mut files = render::tracked(&stack.settings)?;
+    files.extend(documentation(stack));
     let differing = render::check(&files, &stack.root);
     if differing.is_empty() {
         println!("The tracked files are up to date.");

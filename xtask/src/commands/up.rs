@@ -12,7 +12,7 @@ use crate::error::{hinted, joined};
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, external_postgres, images, lab, preflight, relay_image, render, servers, verify, wiring};
+use crate::{certs, doctor, external_postgres, images, lab, relay_image, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -29,6 +29,13 @@ pub struct Args {
     /// Agree to the commands that install and start a Docker engine, without being asked.
     #[arg(long)]
     yes: bool,
+}
+
+impl Args {
+    /// For a stack that is set up: what it runs stays what it is, and nobody is asked for more.
+    pub fn again() -> Args {
+        Args { images: None, yes: false }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -139,7 +146,7 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
             "use that checkout, or give this one another name, ports and network in stack.toml",
         ));
     }
-    if let Some(check) = preflight::before_writing(stack, containers, existing.as_ref()).into_iter().next() {
+    if let Some(check) = doctor::before_writing(stack, containers, existing.as_ref()).into_iter().next() {
         return Err(hinted(anyhow::anyhow!(check.finding), check.fix));
     }
     images::pull(&missing)?;

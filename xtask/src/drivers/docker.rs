@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::process::{self, Answer, capture};
 use crate::error::hinted;
@@ -117,6 +118,79 @@ pub fn containers(project: Option<&str>) -> anyhow::Result<Vec<Container>> {
     }
     containers.sort_by(|a, b| (&a.project, &a.service, &a.name).cmp(&(&b.project, &b.service, &b.name)));
     Ok(containers)
+}
+
+/// What the engine knows of a container beyond its line in the list.
+#[derive(Clone)]
+pub struct Inspected {
+    pub service: String,
+    pub name: String,
+    /// `running`, `restarting`, `exited` …
+    pub state: String,
+    /// `healthy`, `unhealthy`, `starting`, or empty without a health check.
+    pub health: String,
+    pub restarts: u64,
+    /// Whether the kernel killed its first process for lack of memory.
+    pub oom_killed: bool,
+    /// In RFC 3339.
+    pub started_at: String,
+    /// The image's name as Compose wrote it, and the identifier of what really runs.
+    pub image: String,
+    pub image_id: String,
+    /// Host address, host port and container port with its protocol, such as `8444/udp`.
+    pub published: Vec<(String, u16, String)>,
+    /// Network name to address.
+    pub addresses: BTreeMap<String, String>,
+    /// Its environment. Values may be secrets.
+    pub environment: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Inspected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inspected").field("name", &self.name).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Inspects containers by name, all in one call.
+pub fn inspect(names: &[&str]) -> anyhow::Result<Vec<Inspected>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    parse_inspected(&docker(&[&["inspect", "--type", "container"], names].concat())?)
+}
+
+/// Reads what `docker inspect` prints.
+pub fn parse_inspected(text: &str) -> anyhow::Result<Vec<Inspected>> {
+    let values: Vec<Value> = serde_json::from_str(text).context("`docker inspect` printed no containers")?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let one = |value: &Value| {
+        let (state, config) = (&value["State"], &value["Config"]);
+        let mut published = Vec::new();
+        for (inside, bindings) in value["HostConfig"]["PortBindings"].as_object().into_iter().flatten() {
+            for binding in bindings.as_array().into_iter().flatten() {
+                let port = binding["HostPort"].as_str().and_then(|port| port.parse().ok()).unwrap_or_default();
+                published.push((text(&binding["HostIp"]), port, inside.clone()));
+            }
+        }
+        let networks = value["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
+        let variables = config["Env"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let variables = variables.filter_map(|variable| variable.split_once('='));
+        Inspected {
+            service: text(&config["Labels"]["com.docker.compose.service"]),
+            name: text(&value["Name"]).trim_start_matches('/').to_owned(),
+            state: text(&state["Status"]),
+            health: text(&state["Health"]["Status"]),
+            restarts: value["RestartCount"].as_u64().unwrap_or_default(),
+            oom_killed: state["OOMKilled"] == true,
+            started_at: text(&state["StartedAt"]),
+            image: text(&config["Image"]),
+            image_id: text(&value["Image"]),
+            published,
+            addresses: networks.map(|(name, network)| (name.clone(), text(&network["IPAddress"]))).collect(),
+            environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        }
+    };
+    Ok(values.iter().map(one).collect())
 }
 
 /// The images that are not loaded. One call answers when none is missing.

@@ -8,6 +8,7 @@ pub mod interrupt;
 pub mod mmctl;
 pub mod owned;
 pub mod pkcs12;
+pub mod presented;
 pub mod process;
 pub mod rest;
 pub mod terminal;

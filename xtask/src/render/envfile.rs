@@ -36,6 +36,20 @@ pub fn quote(value: &str) -> Result<String, LineBreak> {
     Ok(quoted)
 }
 
+/// The value of a line that [`quote`] wrote, without the quotes.
+pub fn unquote(quoted: &str) -> String {
+    if let Some(literal) = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+        return literal.to_owned();
+    }
+    let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(quoted);
+    let mut value = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        value.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +58,13 @@ mod tests {
     fn a_line_break_is_refused() {
         assert_eq!(quote("a\nb"), Err(LineBreak));
         assert_eq!(quote("a\rb"), Err(LineBreak));
+    }
+
+    #[test]
+    fn a_quoted_value_is_read_back() {
+        for value in ["", "plain", "it's $5", "back\\slash", "a \"b\" 'c' \\' $d", "#x"] {
+            assert_eq!(unquote(&quote(value).expect("one line")), value);
+        }
     }
 
     #[test]

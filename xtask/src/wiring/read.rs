@@ -35,21 +35,26 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// The server with the token that secrets.env has; nothing when there is none, or it is refused. Makes nothing.
+pub fn known(stack: &Stack, secrets: &Secrets) -> anyhow::Result<Option<Rest>> {
+    let site = site(stack)?;
+    match secrets.get(ADMIN_TOKEN) {
+        Some(token) if is_accepted(&site, token)? => Ok(Some(Rest { site, token: Token(token.to_owned()) })),
+        _ => Ok(None),
+    }
+}
+
 /// Opens the server. The administrator's token is made when secrets.env has none, or one that is refused.
 pub fn connect(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Result<Rest> {
-    let ca = std::fs::read_to_string(certs::ca_path(&stack.root)).context("the stack has no CA yet")?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
-    let site = https::site(&ca, "localhost", address)?;
+    let site = site(stack)?;
     let Some(id) = secrets.get(ADMIN_ID).map(str::to_owned) else {
         return Err(hinted(
             anyhow::anyhow!("Mattermost has no administrator of ours yet"),
             stack.hint("cargo xtask up"),
         ));
     };
-    if let Some(token) = secrets.get(ADMIN_TOKEN)
-        && is_accepted(&site, token)?
-    {
-        return Ok(Rest { site, token: Token(token.to_owned()) });
+    if let Some(rest) = known(stack, secrets)? {
+        return Ok(rest);
     }
     let container = stack.container("mattermost");
     let users: Vec<User> = mmctl(&container, &["user", "list", "--all"])?;
@@ -60,6 +65,12 @@ pub fn connect(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Res
     secrets.set(ADMIN_TOKEN, &token, today);
     secrets.save(&secrets::path(&stack.root))?;
     Ok(Rest { site, token: Token(token) })
+}
+
+fn site(stack: &Stack) -> anyhow::Result<Site> {
+    let ca = std::fs::read_to_string(certs::ca_path(&stack.root)).context("the stack has no CA yet")?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
+    https::site(&ca, "localhost", address)
 }
 
 /// A new access token of an account. It is shown once, on stdout, and never again.
