@@ -8,6 +8,7 @@ mod contract_replay;
 mod database;
 mod external_postgres;
 mod deliveries;
+mod doctor;
 #[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
 #[path = "../connect/double.rs"]
 mod double;

@@ -22,6 +22,7 @@ fn turn_relays_for_callers_to_the_call_media_port_and_to_nothing_else() {
         &stack,
         &[
             ("over UDP and TCP to the media port on the LAN address and back", it_relays_to_the_media_port),
+            ("an allocation that is over does not count for the quota", deleted_allocations_do_not_count),
             ("with the credentials that Calls hands out", the_credentials_of_calls_work),
             ("with the credentials that `turn credentials` mints", minted_credentials_work),
             ("`turn check` proves all of it, and finds what is wrong elsewhere", turn_check_finds_out),
@@ -94,6 +95,16 @@ fn it_relays_to_the_media_port(stack: &Stack) {
         assert_eq!(relayed.ip(), IpAddr::V4(stack.lan()), "over {transport}");
         assert!((ports.turn_relay_first..=ports.turn_relay_last).contains(&relayed.port()), "{relayed}");
         reaches_the_media_port(stack, session);
+    }
+}
+
+/// More of them than a user may have at a time, each over before the next: `doctor` and `turn check` can be run again and again.
+fn deleted_allocations_do_not_count(stack: &Stack) {
+    let quota = stack.inner().settings.turn.user_quota;
+    for transport in [Transport::Udp, Transport::Tcp] {
+        for _ in 0..quota + 6 {
+            drop(allocate(stack, transport, "again"));
+        }
     }
 }
 
