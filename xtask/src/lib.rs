@@ -44,6 +44,8 @@ pub mod causes;
 
 pub mod connect;
 
+pub mod phone;
+
 pub mod commands;
 
 pub mod drivers;
