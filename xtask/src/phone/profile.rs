@@ -20,6 +20,7 @@ pub fn render(settings: &Settings, ca: &Ca) -> anyhow::Result<String> {
             identifier => format!("{}.{}", domain.join("."), settings.name),
             profile_uuid => uuid("profile", ca),
             payload_uuid => uuid("certificate", ca),
+            // Not to be escaped: what reads base64 on the other side need not know of references.
             certificate => base64::engine::general_purpose::STANDARD.encode(&ca.der),
         },
     )

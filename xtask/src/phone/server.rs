@@ -58,9 +58,7 @@ pub fn serve(
                 }
                 let (shared, seen) = (&shared, &seen);
                 let thread = thread::Builder::new().spawn_scoped(scope, move || {
-                    if let Some(visit) = converse(&stream, visitor, shared) {
-                        seen(visit);
-                    }
+                    converse(&stream, visitor, shared, seen);
                     shared.usage().leave(visitor);
                 });
                 if thread.is_err() {
@@ -94,11 +92,14 @@ impl Shared<'_> {
 const PAUSE: Duration = Duration::from_millis(20);
 const SLICE: Duration = Duration::from_millis(200);
 
-/// One request and its answer. Nothing for a browser that connected ahead and had nothing to ask.
-fn converse(stream: &TcpStream, visitor: IpAddr, shared: &Shared<'_>) -> Option<Visit> {
-    stream.set_nonblocking(false).ok()?;
+/// One request and its answer.
+fn converse(stream: &TcpStream, visitor: IpAddr, shared: &Shared<'_>, seen: impl Fn(Visit)) {
     let limits = shared.limits;
-    let head = read_head(stream, shared)?;
+    if stream.set_nonblocking(false).is_err() {
+        return;
+    }
+    // Browsers connect ahead, and then have nothing to ask.
+    let Some(head) = read_head(stream, shared) else { return };
     let counted = shared.usage().count(visitor, Instant::now(), limits);
     let result = match counted {
         Err(wait) => Err(Refusal::TooMany(wait.as_secs() + 1)),
@@ -106,12 +107,12 @@ fn converse(stream: &TcpStream, visitor: IpAddr, shared: &Shared<'_>) -> Option<
     };
     let (status, answer) = request::answer(result, shared.content);
     write(stream, &answer, Instant::now() + limits.writing, shared.stop);
+    let got = result.ok().map(|Request { item, system, .. }| (item, system)).filter(|_| status == 200);
+    seen(Visit { visitor, status, got });
     // What the visitor still sends is read for a moment: closing on it would take back the answer (RFC 9112, section 9.6).
     if stream.shutdown(Shutdown::Write).is_ok() {
         drain(stream, shared.stop);
     }
-    let got = result.ok().map(|Request { item, system, .. }| (item, system)).filter(|_| status == 200);
-    Some(Visit { visitor, status, got })
 }
 
 /// The bytes up to the empty line, all of which have to be here in time; nothing when none came.
