@@ -165,7 +165,7 @@ fn headers_are_bounded() {
 /// One that sends a byte now and then, and one that sends nothing, are ended in time, and nobody waits for them.
 #[test]
 fn slow_clients_hold_nobody_up() {
-    let limits = Limits { reading: Duration::from_millis(1500), ..LIMITS };
+    let limits = Limits { reading: Duration::from_secs(3), ..LIMITS };
     let served = Served::new(content(&authority().ca), limits);
     let silent: Vec<_> = (0..4).map(|_| served.connect()).collect();
     let mut dripping = served.connect();
@@ -182,12 +182,12 @@ fn slow_clients_hold_nobody_up() {
         });
         let asked = Instant::now();
         assert_eq!(served.get("/", IPHONE).status, 200);
-        assert!(asked.elapsed() < Duration::from_millis(700), "answered after {:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(2), "answered after {:?}", asked.elapsed());
         dripping.flush().expect("it is open");
         let mut status = [0; 12];
         std::io::Read::read_exact(&mut dripping, &mut status).expect("an answer");
         assert_eq!(&status, b"HTTP/1.1 408");
-        assert!(start.elapsed() < Duration::from_secs(4), "ended after {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(6), "ended after {:?}", start.elapsed());
         dripping.shutdown(std::net::Shutdown::Both).expect("it is open");
     });
     for mut stream in silent {
@@ -290,5 +290,5 @@ fn it_stops_at_once() {
     assert_eq!(served.get("/", IPHONE).status, 200);
     let start = Instant::now();
     served.stop();
-    assert!(start.elapsed() < Duration::from_secs(1), "stopped after {:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(3), "stopped after {:?}", start.elapsed());
 }
