@@ -42,6 +42,8 @@ pub mod causes;
 
 pub mod connect;
 
+pub mod phone;
+
 pub mod commands;
 
 pub mod doctor;

@@ -58,6 +58,11 @@ pub struct Taken {
 
 /// The needed ports that are held by anything but the stack's own containers.
 pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
+    taken_of(&needed(settings), settings, containers)
+}
+
+/// The same for any ports.
+pub fn taken_of(ports: &[Port], settings: &Settings, containers: &[Container]) -> Vec<Taken> {
     let sockets = listening();
     // One of ours that is just (re)starting may have published its port after the containers were listed.
     let starting = containers.iter().any(|container| {
@@ -65,7 +70,7 @@ pub fn taken(settings: &Settings, containers: &[Container]) -> Vec<Taken> {
     });
     let mut owners: Option<HashMap<u64, Process>> = None;
     let mut taken = Vec::new();
-    for port in needed(settings) {
+    for &port in ports {
         let published = format!(":{}->", port.number);
         let suffix = format!("/{}", port.protocol);
         let publisher = containers.iter().find(|container| {

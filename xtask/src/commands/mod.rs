@@ -6,6 +6,7 @@ mod connect;
 mod doctor;
 mod down;
 mod logs;
+mod phone;
 mod render;
 mod secrets;
 mod status;
@@ -53,6 +54,7 @@ enum Command {
     Wire(wire::Args),
     Connect(connect::Args),
     Turn(turn::Args),
+    Phone(phone::Args),
     Doctor(doctor::Args),
     E2e(checks::E2e),
     Ci(checks::Ci),
@@ -72,6 +74,7 @@ impl Cli {
             Command::Wire(args) => wire::run(args, &present(stack)?),
             Command::Connect(args) => connect::run(args, &present(stack)?),
             Command::Turn(args) => turn::run(args, &present(stack)?),
+            Command::Phone(args) => phone::run(args, &present(stack)?),
             Command::Doctor(args) => doctor::run(args, &present(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),

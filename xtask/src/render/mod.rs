@@ -242,13 +242,16 @@ pub fn mattermost_variables() -> impl Iterator<Item = &'static str> {
         .map(|(name, _)| name)
 }
 
-/// Renders one template: strict about undefined names, and in files that end in `.env` every value is quoted.
+/// Renders one template: strict about undefined names. In files that end in `.env` every value is quoted, and in HTML and XML
+/// it is escaped.
 pub fn render_template(path: &str, source: &str, context: Value) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build()?);
-    environment.set_auto_escape_callback(|name| {
-        if name.ends_with(".env") { AutoEscape::Custom("env".into()) } else { AutoEscape::None }
+    environment.set_auto_escape_callback(|name| match name.rsplit_once('.') {
+        Some((_, "env")) => AutoEscape::Custom("env".into()),
+        Some((_, "html" | "mobileconfig")) => AutoEscape::Html,
+        _ => AutoEscape::None,
     });
     environment.set_formatter(format_value);
     environment.add_template(path, source).with_context(|| format!("{path}.j2 is no template"))?;
