@@ -30,8 +30,8 @@ pub struct Browser {
 /// How long a page may take to load.
 const LOAD: Duration = Duration::from_secs(20);
 
-/// In the container only root could use Chromium's sandbox, and root's Chromium refuses to run with it. Microphone and camera
-/// are fakes that beep and need no permission, and sound plays without a click. The rest keeps it from calling home.
+/// Chromium's own sandbox needs privileges that this container has not, and the container is one. Microphone and camera are
+/// fakes that beep and need no permission, and sound plays without a click. The rest keeps it from calling home.
 const ARGUMENTS: &[&str] = &[
     "--headless=new",
     "--no-sandbox",
