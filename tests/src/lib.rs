@@ -6,5 +6,10 @@ pub mod run;
 
 pub mod stack;
 
+pub mod browser;
+
+mod webdriver;
+
+pub use browser::Browser;
 pub use run::{Ran, docker, run};
 pub use stack::Stack;

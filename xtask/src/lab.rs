@@ -38,6 +38,15 @@ pub fn build() -> anyhow::Result<Images> {
     Ok(Images { postgres: postgres.image, mattermost: mattermost.image, coturn: coturn.image })
 }
 
+/// The Debian below the lab's images, built when it is missing: tests build more images on it.
+pub fn base() -> anyhow::Result<String> {
+    let base = recipes(&stack::checkout()?)?.base.image;
+    if !docker::missing_images(&[&base])?.is_empty() {
+        build_base(&base)?;
+    }
+    Ok(base)
+}
+
 /// The image of the lab's PostgreSQL, whether it is built or not.
 pub fn postgres_image() -> anyhow::Result<String> {
     Ok(recipes(&stack::checkout()?)?.postgres.image)

@@ -1,5 +1,7 @@
 //! Whole stacks in Docker, used as clients use them. `cargo xtask e2e` runs them, one after the other.
 
+mod browser;
+mod calls;
 mod checks;
 mod client;
 mod contract;
