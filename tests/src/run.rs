@@ -91,6 +91,11 @@ impl Started {
         }
     }
 
+    /// What it has said on stdout until now.
+    pub fn stdout(&mut self) -> String {
+        text(&mut self.stdout.try_clone().expect("a file has another handle"))
+    }
+
     /// What it has said on stderr until now.
     pub fn stderr(&mut self) -> String {
         text(&mut self.stderr.try_clone().expect("a file has another handle"))

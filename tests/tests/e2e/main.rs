@@ -19,6 +19,7 @@ mod faults;
 #[path = "../connect/gitlab_double.rs"]
 mod gitlab_double;
 mod lifecycle;
+mod phone;
 mod relay;
 mod single;
 mod tls;
