@@ -43,6 +43,9 @@ fn listening(socket: &str) -> String {
     )
 }
 
+/// The message that Mattermost logs when a plugin does not start; the error is an example.
+const INACTIVE: &str = r#"{"level":"error","msg":"Unable to activate plugin","plugin_id":"com.mattermost.calls","error":"failed to create udp listener: address already in use"}"#;
+
 fn with(change: impl FnOnce(&mut Facts)) -> Vec<Row> {
     let mut facts = healthy();
     change(&mut facts);
@@ -60,7 +63,10 @@ pub fn rows() -> Vec<Row> {
     let fixed =
         json!([{ "urls": ["turn:192.0.2.2:3478"], "username": "mattermost", "credential": "turnsecret0123456789" }]);
     [
-        with(|facts| facts.version = 404),
+        with(|facts| {
+            facts.version = 404;
+            facts.log.push_str(INACTIVE);
+        }),
         with(|facts| facts.log.push_str(unreadable)),
         with(|facts| facts.published.retain(|(_, inside)| inside != "8444/udp")),
         with(|facts| facts.answers = false),

@@ -365,6 +365,7 @@ fn summary(stack: &Stack, host: &Host, ca_pem: &str, licensed: bool) -> anyhow::
         turn = settings.ports.turn
     );
     println!("\nNext: trust the CA on each client, log in, and change nothing by hand that stack.toml says.");
+    println!("      {}    a QR code and a page that gives phones the CA", stack.hint("cargo xtask phone"));
     println!("      {}   what runs", stack.hint("cargo xtask status"));
     println!("      {}  Jenkins, GitLab and SonarQube", stack.hint("cargo xtask connect"));
     println!("      {}     stop it; the data stays", stack.hint("cargo xtask down"));

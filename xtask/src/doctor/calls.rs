@@ -125,7 +125,7 @@ pub fn check(context: &Context) -> Vec<Row> {
     };
     let media = SocketAddr::from((host.lan_ip(), settings.ports.calls));
     let facts = std::thread::scope(|scope| {
-        let log = scope.spawn(|| log(&container.name, &container.started_at));
+        let log = scope.spawn(|| secrets.redact(&log(&container.name, &container.started_at)));
         let relays = json("turn-credentials").map(|servers| relays(&servers, lan.map(|_| media)));
         Facts {
             container: container.name.clone(),
@@ -175,7 +175,11 @@ fn relays(servers: &Value, media: Option<SocketAddr>) -> Vec<(&'static str, Outc
 /// Every cause that the facts show, in the order in which a call meets them.
 pub fn judge(facts: &Facts) -> Vec<Row> {
     if facts.version != 200 {
-        let finding = format!("the plugin answers {}", facts.version);
+        let why = facts.log.lines().rfind(|line| line.contains("Unable to activate plugin")).map(reason);
+        let finding = match why {
+            Some(why) => format!("the plugin answers {}; Mattermost says: {why}", facts.version),
+            None => format!("the plugin answers {}", facts.version),
+        };
         return vec![CALLS_INACTIVE.found(finding).with("container", &facts.container)];
     }
     let mut rows = Vec::new();
@@ -208,6 +212,13 @@ pub fn judge(facts: &Facts) -> Vec<Row> {
         ));
     }
     rows
+}
+
+/// What a line of Mattermost's log, an object of JSON, gives as the error.
+fn reason(line: &str) -> String {
+    let entry: Value = serde_json::from_str(line).unwrap_or_default();
+    let text = entry["error"].as_str().or_else(|| entry["msg"].as_str()).unwrap_or(line);
+    text.chars().take(200).collect()
 }
 
 fn is_unreadable(line: &str) -> bool {
