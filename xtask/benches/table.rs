@@ -1,6 +1,6 @@
 //! One table of what is promised about speed: medians of runs that take turns, and their ratio. `cargo bench`.
 //!
-//! What a user runs is the debug binary, so that is what is measured. The second row needs a Docker engine and the lab's
+//! What a user runs is the debug binary, so that is what is measured. `up` and `doctor` need a Docker engine and the lab's
 //! stack: `cargo xtask up --images lab` before.
 
 mod measure;
@@ -20,6 +20,7 @@ fn main() {
     println!("|---|---|---|---|");
     from_nothing(&checkout, &xtask);
     up_with_nothing_to_do(&checkout, &xtask);
+    doctor(&checkout, &xtask);
     cold_build(&checkout);
 }
 
@@ -73,6 +74,21 @@ fn up_with_nothing_to_do(checkout: &Path, xtask: &Path) {
     println!(
         "| `up` with nothing to do, against bare `docker compose up -d --wait` | {ours:.2?} | {bare:.2?} | {more:+.2} s |"
     );
+}
+
+/// Every check of a healthy lab, next to what it takes Compose to list the containers.
+fn doctor(checkout: &Path, xtask: &Path) {
+    let mut listing = Command::new("docker");
+    listing.args(["compose", "ps"]).current_dir(checkout.join("target/stacks/lab/compose"));
+    let mut ours = xtask_command(checkout, xtask);
+    ours.args(["--stack", "lab", "doctor"]);
+    if !checkout.join("target/stacks/lab/compose").exists() || !quietly(&mut listing) || !quietly(&mut ours) {
+        println!("| `doctor` | not measured: the lab is not up, or not healthy | | |");
+        return;
+    }
+    let (ours, listing) = take_turns(5, || timed(&mut ours), || timed(&mut listing));
+    let more = ours.as_secs_f64() - listing.as_secs_f64();
+    println!("| `doctor` of a healthy lab, against `docker compose ps` | {ours:.2?} | {listing:.2?} | {more:+.2} s |");
 }
 
 fn cold_build(checkout: &Path) {

@@ -1,21 +1,21 @@
 //! Proof of a TURN server by use: what a client of a call needs, and what nobody must get. To prove that a peer is refused, no
 //! data is sent.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::drivers::turn::{self, Credentials, Refused, Session, Transport};
+use crate::drivers::turn::{self, Challenge, Credentials, Refused, Session, Transport};
 
 /// A server, the secret that its credentials are made of, and the peers that it has to refuse.
 pub struct Target {
     pub server: SocketAddr,
     pub secret: String,
-    /// In words, and an address.
-    pub forbidden: Vec<(String, SocketAddr)>,
+    /// In words, and addresses.
+    pub forbidden: Vec<(&'static str, Vec<Ipv4Addr>)>,
     /// Allocations of one user at a time, where it is known.
     pub user_quota: Option<u32>,
 }
@@ -39,37 +39,41 @@ const LIMIT: Duration = Duration::from_secs(4);
 /// Every check, in the order of the table. When nothing answers, that is all that is said.
 pub fn check(target: &Target) -> Vec<Row> {
     let mut rows = Vec::new();
+    let mut answers = Vec::new();
     for transport in [Transport::Udp, Transport::Tcp] {
-        rows.push(row(format!("reachable over {transport}"), reachable(target, transport)));
+        let challenge = patiently(|| turn::challenge(target.server, transport, LIMIT));
+        if let Ok(challenge) = &challenge {
+            answers.push((transport, challenge.clone()));
+        }
+        rows.push(row(format!("reachable over {transport}"), challenge.and_then(reachable)));
     }
-    if rows.iter().all(|row| !row.ok) {
-        return rows;
-    }
-    let reached = [(Transport::Udp, rows[0].ok), (Transport::Tcp, rows[1].ok)];
-    for (transport, _) in reached.into_iter().filter(|(_, ok)| *ok) {
-        let allocated = row(format!("allocation over {transport}"), allocation(target, transport));
+    // Where UDP is blocked on the way, the rest is asked over TCP.
+    let Some((first, _)) = answers.first() else { return rows };
+    rows.push(row("no credentials".to_owned(), challenged(&answers)));
+    for (transport, _) in &answers {
+        let allocated = row(format!("allocation over {transport}"), allocation(target, *transport));
         let is_refused = !allocated.ok;
         rows.push(allocated);
         // Whoever gets no allocation has nothing to try the rest with.
         if is_refused {
             return rows;
         }
-        rows.push(row(format!("round trip over {transport}"), round_trip(target, transport)));
+        rows.push(row(format!("round trip over {transport}"), round_trip(target, *transport, *first)));
     }
-    rows.push(row("refresh".to_owned(), refresh(target)));
+    rows.push(row("refresh".to_owned(), refresh(target, *first)));
     let now = OffsetDateTime::now_utc().unix_timestamp();
-    rows.push(row(
-        "wrong secret".to_owned(),
-        is_refused(target, turn::credentials("not-the-secret", "xtask", now + 60)),
-    ));
-    rows.push(row(
-        "expired credentials".to_owned(),
-        is_refused(target, turn::credentials(&target.secret, "xtask", now - 60)),
-    ));
-    for (what, peer) in &target.forbidden {
-        rows.push(row(format!("peer: {what}"), peer_is_refused(target, *peer)));
+    let strangers = [
+        ("wrong secret", turn::credentials("not-the-secret", "xtask", now + 60)),
+        // An hour: the clocks of two machines may differ.
+        ("expired credentials", turn::credentials(&target.secret, "xtask", now - 3600)),
+    ];
+    for (what, credentials) in strangers {
+        rows.push(row(what.to_owned(), is_refused(target, *first, credentials)));
     }
-    rows.push(row("quota of a user".to_owned(), quota(target)));
+    for (what, peers) in &target.forbidden {
+        rows.push(row(format!("peer: {what}"), peers_are_refused(target, *first, peers)));
+    }
+    rows.push(row("quota of a user".to_owned(), quota(target, *first)));
     rows
 }
 
@@ -80,14 +84,25 @@ fn row(name: String, result: anyhow::Result<String>) -> Row {
     }
 }
 
-/// An answer, and that it asks for credentials.
-fn reachable(target: &Target, transport: Transport) -> anyhow::Result<String> {
-    let challenge = patiently(|| turn::challenge(target.server, transport, LIMIT))?;
+/// An answer, and the realm that clients need for theirs.
+fn reachable(challenge: Challenge) -> anyhow::Result<String> {
     match (challenge.code, challenge.realm) {
-        (Some(401), Some(realm)) => Ok(format!("asks for credentials (401), realm {realm}")),
-        (None, _) => bail!("it relays for everybody: an allocation was given without credentials"),
-        (code, realm) => bail!("it answers {code:?} with the realm {realm:?} to who has no credentials"),
+        (_, Some(realm)) => Ok(format!("it answers, realm {realm}")),
+        (Some(401), None) => bail!("it asks for credentials but names no realm, so no client can answer"),
+        _ => Ok("it answers".to_owned()),
     }
+}
+
+/// Whoever has no credentials is asked for them.
+fn challenged(answers: &[(Transport, Challenge)]) -> anyhow::Result<String> {
+    for (transport, challenge) in answers {
+        match challenge.code {
+            Some(401) => {}
+            None => bail!("it relays for everybody: an allocation over {transport} was given without credentials"),
+            Some(code) => bail!("an allocation over {transport} without credentials is refused with {code}, not 401"),
+        }
+    }
+    Ok("refused with 401".to_owned())
 }
 
 fn allocation(target: &Target, transport: Transport) -> anyhow::Result<String> {
@@ -102,11 +117,11 @@ fn allocation(target: &Target, transport: Transport) -> anyhow::Result<String> {
 
 /// From one allocation to another and back, so that every packet is relayed twice on its way. It can be measured from any
 /// machine, because both ends are here.
-fn round_trip(target: &Target, transport: Transport) -> anyhow::Result<String> {
+fn round_trip(target: &Target, transport: Transport, back: Transport) -> anyhow::Result<String> {
     const PACKETS: u32 = 50;
     // What voice sends, 50 times a second.
     const SIZE: usize = 160;
-    let (mut near, mut far) = (allocate(target, transport, "xtask")?, allocate(target, Transport::Udp, "xtask")?);
+    let (mut near, mut far) = (allocate(target, transport, "xtask")?, allocate(target, back, "xtask")?);
     near.bind(far.relayed(), LIMIT)?;
     far.bind(near.relayed(), LIMIT)?;
     let mut times = Vec::new();
@@ -115,9 +130,11 @@ fn round_trip(target: &Target, transport: Transport) -> anyhow::Result<String> {
         packet[..4].copy_from_slice(&number.to_be_bytes());
         let start = Instant::now();
         near.send(far.relayed(), &packet)?;
-        let Some(arrived) = far.receive(near.relayed(), Duration::from_millis(500))? else { continue };
-        far.send(near.relayed(), &arrived)?;
-        if near.receive(far.relayed(), Duration::from_millis(500))?.as_deref() == Some(&packet[..]) {
+        if !arrives(&mut far, near.relayed(), &packet)? {
+            continue;
+        }
+        far.send(near.relayed(), &packet)?;
+        if arrives(&mut near, far.relayed(), &packet)? {
             times.push(start.elapsed());
         }
     }
@@ -131,15 +148,30 @@ fn round_trip(target: &Target, transport: Transport) -> anyhow::Result<String> {
     }
 }
 
-fn refresh(target: &Target) -> anyhow::Result<String> {
-    let mut session = allocate(target, Transport::Udp, "xtask")?;
+/// Whether this packet comes in time. Those before it that are late or come twice are not taken for it.
+fn arrives(session: &mut Session, from: SocketAddr, packet: &[u8]) -> anyhow::Result<bool> {
+    let end = Instant::now() + Duration::from_millis(500);
+    while let Some(data) = session.receive(from, end.saturating_duration_since(Instant::now()))? {
+        if data == packet {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn refresh(target: &Target, transport: Transport) -> anyhow::Result<String> {
+    let mut session = allocate(target, transport, "xtask")?;
     session.refresh(LIMIT)?;
     Ok("an allocation is prolonged".to_owned())
 }
 
-fn is_refused(target: &Target, credentials: anyhow::Result<Credentials>) -> anyhow::Result<String> {
+fn is_refused(
+    target: &Target,
+    transport: Transport,
+    credentials: anyhow::Result<Credentials>,
+) -> anyhow::Result<String> {
     let credentials = credentials?;
-    match patiently(|| turn::allocate(target.server, Transport::Udp, &credentials, LIMIT)) {
+    match patiently(|| turn::allocate(target.server, transport, &credentials, LIMIT)) {
         Err(error) => match error.downcast_ref::<Refused>() {
             Some(refused) if refused.code == 401 => Ok("refused with 401".to_owned()),
             _ => Err(error),
@@ -148,26 +180,31 @@ fn is_refused(target: &Target, credentials: anyhow::Result<Credentials>) -> anyh
     }
 }
 
-fn peer_is_refused(target: &Target, peer: SocketAddr) -> anyhow::Result<String> {
-    let mut session = allocate(target, Transport::Udp, "xtask")?;
-    match session.bind(peer, LIMIT) {
-        Err(error) => match error.downcast_ref::<Refused>() {
-            Some(refused) if refused.code == 403 => Ok(format!("{} is refused with 403", peer.ip())),
-            _ => Err(error),
-        },
-        Ok(()) => bail!("{} is taken for a peer: users with credentials reach it through the relay", peer.ip()),
+/// Each is asked for in an allocation of its own: what one refusal leaves behind must not pass for the next.
+fn peers_are_refused(target: &Target, transport: Transport, peers: &[Ipv4Addr]) -> anyhow::Result<String> {
+    // The port of discard, should a refusal fail: no data is sent in any case.
+    const PORT: u16 = 9;
+    for peer in peers {
+        let mut session = allocate(target, transport, "xtask")?;
+        match session.bind(SocketAddr::from((*peer, PORT)), LIMIT) {
+            Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == 403) => {}
+            Err(error) => return Err(error.context(format!("asked for the peer {peer}"))),
+            Ok(()) => bail!("{peer} is taken for a peer: users with credentials reach it through the relay"),
+        }
     }
+    let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+    Ok(format!("refused with 403: {}", peers.join(", ")))
 }
 
 /// One user allocates until the server says 486 (Allocation Quota Reached).
-fn quota(target: &Target) -> anyhow::Result<String> {
+fn quota(target: &Target, transport: Transport) -> anyhow::Result<String> {
     // Without a quota nobody would say stop.
     const ENOUGH: u32 = 200;
     let most = target.user_quota.map_or(ENOUGH, |quota| quota + 1);
     let user = format!("quota-{}", rand::random::<u32>());
     let mut sessions = Vec::new();
     for count in 0..most {
-        match allocate(target, Transport::Udp, &user) {
+        match allocate(target, transport, &user) {
             Ok(session) => sessions.push(session),
             Err(error) => {
                 return match error.downcast_ref::<Refused>() {

@@ -243,9 +243,9 @@ fn minted_credentials_work(stack: &Stack) {
 fn turn_check_finds_out(stack: &Stack) {
     let rows = stack.xtask(&["turn", "check", "--json"]).exits(0);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&rows.stdout).expect("--json prints JSON");
-    assert!(rows.len() == 14 && rows.iter().all(|row| row["ok"] == true), "{rows:?}");
+    assert!(rows.len() == 15 && rows.iter().all(|row| row["ok"] == true), "{rows:?}");
 
-    // Three servers that somebody might run: with another secret, open to everybody, and without limits.
+    // Servers that somebody might run: with another secret, open to everybody, without limits, and without UDP.
     let file = stack.root.join("turn-secret");
     std::fs::write(&file, "another-secret\n").expect("target/ can be written");
     let (host, own) = (stack.lan().to_string(), server(stack).port().to_string());
@@ -255,10 +255,23 @@ fn turn_check_finds_out(stack: &Stack) {
     };
     check(&own).exits(1).says("the server has another secret").does_not_say("another-secret");
     let port = (server(stack).port() + 1).to_string();
-    let with_secret = ["--use-auth-secret", "--static-auth-secret=another-secret", "--realm=x"];
-    for (options, finding) in
-        [(&["--no-auth"][..], "it relays for everybody"), (&with_secret, "allocations were given to one user")]
-    {
+    let secret = ["--use-auth-secret", "--static-auth-secret=another-secret", "--realm=x"];
+    let peers =
+        ["--no-multicast-peers", &format!("--allowed-peer-ip={host}"), "--denied-peer-ip=0.0.0.0-255.255.255.255"];
+    let tcp_only = [&secret[..], &peers, &["--no-udp", "--user-quota=10"]].concat();
+    for (options, findings) in [
+        (&["--no-auth"][..], &["it relays for everybody"][..]),
+        (&secret, &["172.17.0.1 is taken for a peer", "allocations were given to one user"]),
+        (
+            &tcp_only,
+            &[
+                "fail  reachable over udp",
+                "ok    round trip over tcp",
+                "ok    peer: a neighbour",
+                "10 allocations, the next is refused",
+            ],
+        ),
+    ] {
         const NAME: &str = "e2e-turn-other";
         let start = ["run", "--detach", "--name", NAME, "--network", "host", "--entrypoint", "turnserver"];
         let image = [stack.images().coturn.as_str(), "-n", "--no-cli", "--no-tls", "--no-dtls"];
@@ -269,8 +282,12 @@ fn turn_check_finds_out(stack: &Stack) {
         std::thread::sleep(Duration::from_secs(1));
         let ran = check(&port);
         docker(&["rm", "--force", NAME]).exits(0);
-        ran.exits(1).says(finding);
+        findings.iter().fold(ran.exits(1), |ran, finding| ran.says(finding));
     }
+
+    // An empty file would be a secret that nobody has.
+    std::fs::write(&file, "\n").expect("target/ can be written");
+    check(&own).exits(1).says("does not hold the secret alone").says("hint: on the server's machine");
 }
 
 fn a_changed_secret_counts_at_once(stack: &Stack) {

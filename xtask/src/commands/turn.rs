@@ -1,8 +1,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -12,6 +12,7 @@ use crate::drivers::turn;
 use crate::error::Hint as _;
 use crate::host;
 use crate::secrets::{self, Secrets, TURN_SECRET};
+use crate::settings::Settings;
 use crate::stack::Stack;
 use crate::turn_check::{self, Target};
 
@@ -67,11 +68,12 @@ pub fn run(args: Args, stack: &Stack) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Credentials { ttl, user, json } => credentials(stack, ttl, &user, json),
         Command::Check { host: Some(host), port, secret_file: Some(file), json } => {
-            let secret = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let server = SocketAddr::from((host, port));
-            let forbidden = forbidden(Ipv4Addr::new(172, 17, 0, 1));
-            let secret = secret.trim().to_owned();
-            print_table(&Target { server, secret, forbidden, user_quota: None }, json)
+            let secret = secret_of(&file)?;
+            // What Docker gives to the first networks of most machines, and what stack.toml is shipped with.
+            let docker =
+                vec![Ipv4Addr::new(172, 17, 0, 1), Ipv4Addr::new(172, 18, 0, 2), Ipv4Addr::new(172, 30, 0, 10)];
+            print_table(&Target { server, secret, forbidden: forbidden(host, docker), user_quota: None }, json)
         }
         Command::Check { json, .. } => print_table(&own(stack)?, json),
     }
@@ -82,21 +84,44 @@ fn own(stack: &Stack) -> anyhow::Result<Target> {
     let settings = &stack.settings;
     let secrets = Secrets::load(&secrets::path(&stack.root))?;
     let secret = secrets.require(TURN_SECRET).hint(stack.hint("`cargo xtask up` makes it"))?.to_owned();
-    let server = SocketAddr::from((host::detect(settings)?.lan_ip(), settings.ports.turn));
-    let forbidden = forbidden(settings.network.mattermost_address);
+    let lan = host::detect(settings)?.lan_ip();
+    let server = SocketAddr::from((lan, settings.ports.turn));
+    let forbidden = forbidden(lan, docker_addresses(settings)?);
     Ok(Target { server, secret, forbidden, user_quota: Some(settings.turn.user_quota) })
 }
 
+/// Mattermost's own, and this host's in each of Docker's networks.
+fn docker_addresses(settings: &Settings) -> anyhow::Result<Vec<Ipv4Addr>> {
+    let mut addresses = vec![settings.network.mattermost_address];
+    for route in host::routes()? {
+        if route.interface.starts_with("docker") || route.interface.starts_with("br-") {
+            addresses.push(Ipv4Addr::from(u32::from(route.subnet.first) + 1));
+        }
+    }
+    Ok(addresses)
+}
+
 /// Peers that no relay of calls has a reason to reach. No data is sent to them.
-fn forbidden(container: Ipv4Addr) -> Vec<(String, SocketAddr)> {
-    let peer = |what: &str, address: Ipv4Addr| (what.to_owned(), SocketAddr::from((address, 9)));
+fn forbidden(server: Ipv4Addr, docker: Vec<Ipv4Addr>) -> Vec<(&'static str, Vec<Ipv4Addr>)> {
+    let neighbour = Ipv4Addr::from(u32::from(server) ^ 1);
+    // The last is of RFC 5737: nobody has it.
+    let elsewhere = [[10, 255, 255, 254], [169, 254, 169, 254], [224, 0, 0, 251], [198, 51, 100, 1]];
     vec![
-        peer("loopback", Ipv4Addr::LOCALHOST),
-        peer("a container", container),
-        peer("a private network", Ipv4Addr::new(10, 255, 255, 254)),
-        // RFC 5737: nobody has it.
-        peer("somewhere else", Ipv4Addr::new(198, 51, 100, 1)),
+        ("loopback", vec![Ipv4Addr::LOCALHOST, Ipv4Addr::UNSPECIFIED]),
+        ("Docker's networks", docker),
+        ("a neighbour", vec![neighbour]),
+        ("somewhere else", elsewhere.map(Ipv4Addr::from).to_vec()),
     ]
+}
+
+/// The only line of a file.
+fn secret_of(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()));
+    let secret = text.and_then(|text| match text.trim() {
+        secret if !secret.is_empty() && !secret.contains(char::is_whitespace) => Ok(secret.to_owned()),
+        _ => bail!("{} does not hold the secret alone, on one line", file.display()),
+    });
+    secret.hint("on the server's machine, `cargo xtask secrets show TURN_SECRET` prints it")
 }
 
 fn print_table(target: &Target, json: bool) -> anyhow::Result<ExitCode> {

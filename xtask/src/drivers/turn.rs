@@ -191,6 +191,20 @@ impl Session {
         Ok(())
     }
 
+    /// What a load generator needs, which has no time for the client's bookkeeping: the socket to the server, and the bytes by
+    /// which data goes to a peer over its channel.
+    ///
+    /// # Errors
+    /// When there is no channel to the peer, or when the server is not asked over UDP.
+    pub fn wire(&mut self, peer: SocketAddr, data: &[u8]) -> anyhow::Result<(UdpSocket, Vec<u8>)> {
+        let now = self.now();
+        let sent = self.client.send_to(TransportType::Udp, peer, data, now);
+        let transmit =
+            sent.map_err(|error| anyhow::anyhow!("{error:?}"))?.context("there is no channel to the peer")?;
+        let Socket::Udp(socket) = &self.socket else { bail!("the server is asked over TCP") };
+        Ok((socket.try_clone()?, transmit.build().data))
+    }
+
     /// Waits for data from a peer; nothing when none came in time.
     pub fn receive(&mut self, peer: SocketAddr, limit: Duration) -> anyhow::Result<Option<Vec<u8>>> {
         let end = Instant::now() + limit;
