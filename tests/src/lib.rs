@@ -4,7 +4,10 @@
 
 pub mod run;
 
+pub mod machine;
+
 pub mod stack;
 
+pub use machine::Machine;
 pub use run::{Ran, docker, run};
 pub use stack::Stack;
