@@ -4,6 +4,8 @@
 
 pub mod run;
 
+pub mod machine;
+
 pub mod stack;
 
 pub mod browser;
@@ -11,5 +13,6 @@ pub mod browser;
 mod webdriver;
 
 pub use browser::Browser;
+pub use machine::Machine;
 pub use run::{Ran, docker, run};
 pub use stack::Stack;

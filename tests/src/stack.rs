@@ -1,20 +1,21 @@
 //! A stack of a test's own: settings derived from the shipped ones, ports and a network that nobody else has.
 
-use std::cell::OnceCell;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use xtask::drivers::docker::Container;
+use xtask::drivers::docker::{self, Container};
 use xtask::drivers::https::{self, Site};
 use xtask::drivers::process::of_this_package;
 use xtask::images::Images;
 use xtask::secrets::Secrets;
 
-use crate::run::{self, Ran, docker, run};
+use crate::machine::Machine;
+use crate::run::{self, Ran, run};
 
 /// Longer than xtask's own limit for a start.
 const LIMIT: Duration = Duration::from_secs(420);
@@ -24,29 +25,45 @@ const LIMIT: Duration = Duration::from_secs(420);
 pub struct Stack {
     pub name: String,
     pub root: PathBuf,
-    images: OnceCell<Images>,
+    images: OnceLock<Images>,
+    /// Where it runs, when that is not this host.
+    machine: Option<Arc<Machine>>,
 }
 
 impl Stack {
     /// A stack named `e2e-<name>`. Leftovers of an earlier run that was killed are removed first.
     pub fn new(name: &str) -> Stack {
-        Stack::at(name, 0)
+        Stack::at(name, 0, None)
     }
 
     /// A second stack that can run beside one made by [`Stack::new`].
     pub fn beside(name: &str) -> Stack {
-        Stack::at(name, 1000)
+        Stack::at(name, 1000, None)
     }
 
-    fn at(name: &str, offset: u16) -> Stack {
+    /// A stack on a machine of the test's own, which gets the images that this host has. Clients reach it from
+    /// [`Machine::on_client`] only.
+    pub fn on(machine: &Arc<Machine>, name: &str) -> Stack {
+        let stack = Stack::at(name, 0, Some(machine.clone()));
+        let relay = xtask::relay_image::recipe(&stack.inner().settings).expect("the relay has sources");
+        let mut images = stack.images().all().map(str::to_owned).to_vec();
+        images.extend(relay.as_ref().map(|relay| relay.image.clone()));
+        if let Some(missing) = xtask::relay_image::missing(relay).expect("Docker answers") {
+            xtask::relay_image::build(&missing).expect("the relay's image can be built");
+        }
+        machine.load(&images.iter().map(String::as_str).collect::<Vec<_>>());
+        stack
+    }
+
+    fn at(name: &str, offset: u16, machine: Option<Arc<Machine>>) -> Stack {
         alone();
         let name = format!("e2e-{name}");
         let root = checkout().join("target/stacks").join(&name);
-        remove(&name, &root);
+        remove(&name, &root, machine.as_deref());
         fs::create_dir_all(&root).expect("target/ can be written");
         let shipped = fs::read_to_string(checkout().join("stack.toml")).expect("the checkout has a stack.toml");
         fs::write(root.join("stack.toml"), shipped).expect("target/ can be written");
-        let stack = Stack { name, root, images: OnceCell::new() };
+        let stack = Stack { name, root, images: OnceLock::new(), machine };
         stack.edit("\nname = \"command-center\"", &format!("\nname = \"{}\"", stack.name));
         let ports = [
             ("mattermost", 18065, "8065"),
@@ -84,7 +101,7 @@ impl Stack {
 
     /// `cargo xtask --stack <name> …`, to be started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(xtask());
+        let mut command = self.program(xtask());
         command.env("CARGO_MANIFEST_DIR", checkout().join("xtask")).current_dir(checkout());
         command.args(["--stack", &self.name]).args(arguments);
         command
@@ -101,7 +118,12 @@ impl Stack {
     }
 
     pub fn try_up(&self) -> Ran {
-        self.xtask(UP)
+        match self.machine {
+            // A machine without a way out would wait for an answer of the registry.
+            Some(_) if *self.images() == pinned() => self.xtask(&["up", "--images", "registry", "--yes"]),
+            Some(_) => self.xtask(&["up", "--images", "lab", "--yes"]),
+            None => self.xtask(UP),
+        }
     }
 
     /// Everything that `up` makes before it starts a container.
@@ -112,9 +134,9 @@ impl Stack {
             xtask::lab::write_override(&inner, self.images()).expect("the override can be written");
         }
         let network = &inner.settings.network;
-        let existing = xtask::drivers::docker::network(&network.name).expect("Docker answers");
-        if existing.is_none() {
-            xtask::drivers::docker::create_network(&network.name, network.subnet, &self.name).expect("a free subnet");
+        if self.docker(&["network", "inspect", &network.name]).code != Some(0) {
+            let (subnet, label) = (network.subnet.to_string(), format!("command-center.stack={}", self.name));
+            self.docker(&["network", "create", "--subnet", &subnet, "--label", &label, &network.name]).exits(0);
         }
     }
 
@@ -128,9 +150,25 @@ impl Stack {
         self.inner().is_lab()
     }
 
+    /// The machine of a stack that was made by [`Stack::on`].
+    #[track_caller]
+    pub fn machine(&self) -> &Machine {
+        self.machine.as_deref().expect("a stack on a machine of the test's own")
+    }
+
+    /// A program on the machine that the stack runs on.
+    pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
+        on(self.machine.as_deref(), program)
+    }
+
+    /// `docker …` of the engine that the stack runs on.
+    pub fn docker(&self, arguments: &[&str]) -> Ran {
+        docker_on(self.machine.as_deref(), arguments)
+    }
+
     /// `docker compose …` in the stack's folder, as a user without xtask would.
     pub fn compose(&self, arguments: &[&str]) -> Ran {
-        let mut command = Command::new("docker");
+        let mut command = self.program("docker");
         command.arg("compose").args(["--progress", "plain"]).args(arguments).current_dir(self.root.join("compose"));
         run(&mut command, "", LIMIT)
     }
@@ -140,7 +178,7 @@ impl Stack {
     }
 
     pub fn containers(&self) -> Vec<Container> {
-        xtask::drivers::docker::containers(Some(&self.name)).expect("Docker lists containers")
+        containers(&self.name, self.machine.as_deref()).expect("Docker lists containers")
     }
 
     /// Services and the ids of their containers, but for the one-shot.
@@ -169,8 +207,11 @@ impl Stack {
         fs::read_to_string(xtask::certs::ca_path(&self.root)).expect("the stack has a CA")
     }
 
-    /// The address by which clients reach this host.
+    /// The address by which clients reach the host. Of a machine, the one that was rendered last.
     pub fn lan(&self) -> Ipv4Addr {
+        if self.machine.is_some() {
+            return xtask::lan::rendered(&self.root).expect("the stack is rendered").advertised;
+        }
         xtask::host::detect(&self.inner().settings).expect("this host has addresses").lan_ip()
     }
 
@@ -195,13 +236,13 @@ impl Stack {
     pub fn psql(&self, query: &str) -> String {
         let container = self.container("postgres");
         let arguments = ["exec", &container, "psql", "-U", "postgres", "-d", "mattermost", "-v", "ON_ERROR_STOP=1"];
-        docker(&[&arguments[..], &["-Atqc", query]].concat()).exits(0).stdout.trim().to_owned()
+        self.docker(&[&arguments[..], &["-Atqc", query]].concat()).exits(0).stdout.trim().to_owned()
     }
 
     /// mmctl over the local socket; nothing when it did not return in time.
     pub fn mmctl(&self, arguments: &[&str], stdin: Option<&str>, limit: Duration) -> Option<Ran> {
         let container = self.container("mattermost");
-        let mut command = Command::new("docker");
+        let mut command = self.program("docker");
         command.args(["exec", "--interactive", &container, "mmctl"]).args(arguments);
         run::start(&mut command, stdin.unwrap_or_default()).wait(limit)
     }
@@ -221,7 +262,7 @@ impl Stack {
     #[track_caller]
     pub fn address_of(&self, service: &str, network: &str) -> IpAddr {
         let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
-        let answer = docker(&["inspect", "--format", &format, &self.container(service)]).exits(0);
+        let answer = self.docker(&["inspect", "--format", &format, &self.container(service)]).exits(0);
         answer.stdout.trim().parse().expect("a container on a network has an address")
     }
 }
@@ -233,18 +274,19 @@ impl Drop for Stack {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let secrets = Secrets::load(&xtask::secrets::path(&self.root)).unwrap_or_default();
-            for container in xtask::drivers::docker::containers(Some(&self.name)).unwrap_or_default() {
-                let logs = docker(&["logs", "--tail", "30", &container.name]);
+            for container in containers(&self.name, self.machine.as_deref()).unwrap_or_default() {
+                let logs = self.docker(&["logs", "--tail", "30", &container.name]);
                 let text = secrets.redact(&format!("{}{}", logs.stdout, logs.stderr));
                 eprintln!("--- {} ({})\n{text}", container.name, container.status);
             }
         }
-        remove(&self.name, &self.root);
+        remove(&self.name, &self.root, self.machine.as_deref());
     }
 }
 
 /// Removes a stack, whatever is left of it, without xtask: it must also work when xtask does not.
-fn remove(name: &str, root: &Path) {
+fn remove(name: &str, root: &Path, machine: Option<&Machine>) {
+    let docker = |arguments: &[&str]| docker_on(machine, arguments);
     let label = format!("label=com.docker.compose.project={name}");
     for (list, remove) in [
         (&["ps", "--all", "--quiet", "--filter"][..], &["rm", "--force", "--volumes"][..]),
@@ -265,6 +307,22 @@ fn remove(name: &str, root: &Path) {
     fs::remove_dir_all(root).ok();
 }
 
+fn on(machine: Option<&Machine>, program: impl AsRef<OsStr>) -> Command {
+    match machine {
+        Some(machine) => machine.command(program),
+        None => Command::new(program),
+    }
+}
+
+fn docker_on(machine: Option<&Machine>, arguments: &[&str]) -> Ran {
+    run(on(machine, "docker").args(arguments), "", Duration::from_secs(120))
+}
+
+fn containers(name: &str, machine: Option<&Machine>) -> anyhow::Result<Vec<Container>> {
+    let label = format!("label=com.docker.compose.project={name}");
+    docker::listed(&docker_on(machine, &[&docker::LIST[..], &["--filter", &label]].concat()).stdout)
+}
+
 /// One run at a time: two would take each other's ports and remove each other's stacks.
 fn alone() {
     static LOCK: OnceLock<File> = OnceLock::new();
@@ -277,7 +335,7 @@ fn alone() {
         for entry in fs::read_dir(&folder).expect("target/ can be read").flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with("e2e-") {
-                remove(&name, &entry.path());
+                remove(&name, &entry.path(), None);
             }
         }
         file
@@ -313,7 +371,7 @@ pub fn images() -> Images {
     static IMAGES: OnceLock<Images> = OnceLock::new();
     let choose = || {
         if xtask::images::within_reach(&pinned()).expect("Docker answers") {
-            let missing = xtask::drivers::docker::missing_images(&pinned().all()).map(|it| it.len());
+            let missing = docker::missing_images(&pinned().all()).map(|it| it.len());
             assert_eq!(missing.ok(), Some(0), "`cargo xtask up` pulls the images; run it once before the tests");
             return pinned();
         }

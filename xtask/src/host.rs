@@ -1,8 +1,9 @@
 //! What differs from machine to machine, found once and passed in.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, bail};
+use if_addrs::{IfAddr, Interface};
 
 use crate::settings::{Addresses, Invalid, Settings, Subnet};
 
@@ -12,6 +13,8 @@ pub struct Host {
     /// Addresses by which clients reach this host. Never empty; the first is what calls and TURN advertise. It is
     /// 127.0.0.1 alone on a machine without a network.
     pub lan: Vec<LanAddress>,
+    /// Addresses of its networks that nothing here serves. They are told to somebody who has no other.
+    pub ipv6: Vec<Ipv6Addr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,22 @@ impl Host {
     pub fn is_loopback_only(&self) -> bool {
         self.lan_ip().is_loopback()
     }
+
+    /// Why nobody else can reach this host, when that is so.
+    pub fn loopback_only(&self) -> Option<String> {
+        if !self.is_loopback_only() {
+            return None;
+        }
+        let addresses: Vec<String> = self.ipv6.iter().map(ToString::to_string).collect();
+        Some(if addresses.is_empty() {
+            "this host has no LAN address; the command center will be reachable from here only".to_owned()
+        } else {
+            format!(
+                "this host's only LAN addresses are IPv6 ({}), which is not supported; without IPv4 the command center will be reachable from here only",
+                addresses.join(", ")
+            )
+        })
+    }
 }
 
 /// Finds the addresses that the settings ask for.
@@ -43,12 +62,13 @@ impl Host {
 /// # Errors
 /// When stack.toml names an address that this host does not have.
 pub fn detect(settings: &Settings) -> anyhow::Result<Host> {
-    let found = every_lan_address()?;
+    let interfaces = interfaces()?;
+    let found = lan_addresses(&interfaces)?;
     let lan = match &settings.lan.addresses {
         Addresses::Auto(_) if found.is_empty() => vec![LOOPBACK],
         Addresses::Auto(_) => found,
         Addresses::List(wanted) => {
-            let local: Vec<_> = interfaces()?.into_iter().map(|(_, address)| address).collect();
+            let local: Vec<_> = interfaces.iter().filter_map(lan_address).collect();
             let mut lan = Vec::new();
             for address in wanted {
                 match local.iter().find(|candidate| candidate.address == *address) {
@@ -59,17 +79,12 @@ pub fn detect(settings: &Settings) -> anyhow::Result<Host> {
             lan
         }
     };
-    Ok(Host { lan })
+    Ok(Host { lan, ipv6: ipv6_addresses(&interfaces) })
 }
 
-/// Every address of a physical network, the one of the default route first, then by address.
+/// Every address of a physical network that is up, the one of the default route first, then by address.
 pub fn every_lan_address() -> anyhow::Result<Vec<LanAddress>> {
-    let default = routes()?.into_iter().find(|route| route.subnet.prefix == 0).map(|route| route.interface);
-    let mut found: Vec<_> =
-        interfaces()?.into_iter().filter(|(name, found)| !found.address.is_loopback() && !is_virtual(name)).collect();
-    found.retain(|(_, found)| !found.address.is_link_local());
-    found.sort_by_key(|(name, found)| (Some(name) != default.as_ref(), found.address));
-    Ok(found.into_iter().map(|(_, address)| address).collect())
+    lan_addresses(&interfaces()?)
 }
 
 /// The IPv4 routes of this host, from /proc/net/route (proc(5)).
@@ -98,18 +113,41 @@ fn is_virtual(interface: &str) -> bool {
         .any(|prefix| interface.starts_with(prefix))
 }
 
-fn interfaces() -> anyhow::Result<Vec<(String, LanAddress)>> {
-    let mut found = Vec::new();
-    for interface in if_addrs::get_if_addrs().context("cannot list the network interfaces")? {
-        if let if_addrs::IfAddr::V4(v4) = &interface.addr {
-            let mask = u32::from(v4.netmask);
-            let first = Ipv4Addr::from(u32::from(v4.ip) & mask);
-            let prefix = u8::try_from(mask.leading_ones())?;
-            found.push((interface.name, LanAddress { address: v4.ip, subnet: Subnet { first, prefix } }));
-        }
-    }
-    if found.is_empty() {
-        bail!("this host has no network interface, not even loopback");
+fn lan_addresses(interfaces: &[Interface]) -> anyhow::Result<Vec<LanAddress>> {
+    let default = routes()?.into_iter().find(|route| route.subnet.prefix == 0).map(|route| route.interface);
+    let physical = interfaces.iter().filter(|interface| is_on_the_lan(interface));
+    let mut found: Vec<_> = physical.filter_map(|interface| Some((&interface.name, lan_address(interface)?))).collect();
+    found.retain(|(_, found)| !found.address.is_link_local());
+    found.sort_by_key(|(name, found)| (Some(*name) != default.as_ref(), found.address));
+    Ok(found.into_iter().map(|(_, address)| address).collect())
+}
+
+fn ipv6_addresses(interfaces: &[Interface]) -> Vec<Ipv6Addr> {
+    let physical = interfaces.iter().filter(|interface| is_on_the_lan(interface));
+    let addresses = physical.filter_map(|interface| match interface.ip() {
+        IpAddr::V6(address) if !address.is_unicast_link_local() => Some(address),
+        _ => None,
+    });
+    addresses.collect()
+}
+
+/// An interface that is switched off or has no link keeps its address, and nobody reaches it there.
+fn is_on_the_lan(interface: &Interface) -> bool {
+    interface.is_oper_up() && !interface.is_loopback() && !is_virtual(&interface.name)
+}
+
+fn lan_address(interface: &Interface) -> Option<LanAddress> {
+    let IfAddr::V4(v4) = &interface.addr else { return None };
+    let mask = u32::from(v4.netmask);
+    let first = Ipv4Addr::from(u32::from(v4.ip) & mask);
+    let prefix = u8::try_from(mask.leading_ones()).ok()?;
+    Some(LanAddress { address: v4.ip, subnet: Subnet { first, prefix } })
+}
+
+fn interfaces() -> anyhow::Result<Vec<Interface>> {
+    let found = if_addrs::get_if_addrs().context("cannot list the network interfaces")?;
+    if !found.iter().any(|interface| interface.ip().is_ipv4()) {
+        bail!("this host has no network interface with an IPv4 address, not even loopback");
     }
     Ok(found)
 }

@@ -26,10 +26,12 @@ pub fn build() -> anyhow::Result<Images> {
     let all = [&base, &postgres, &coturn, &mattermost].map(|recipe| recipe.image.as_str());
     let missing = docker::missing_images(&all)?;
     let is_missing = |recipe: &Recipe| missing.contains(&recipe.image.as_str());
-    if is_missing(&base) {
+    let on_base: Vec<&Recipe> = [&postgres, &coturn].into_iter().filter(|recipe| is_missing(recipe)).collect();
+    // An engine that got the images by `docker load` has no use for their base.
+    if is_missing(&base) && !on_base.is_empty() {
         build_base(&base.image)?;
     }
-    for recipe in [&postgres, &coturn].into_iter().filter(|recipe| is_missing(recipe)) {
+    for recipe in on_base {
         recipe::build(recipe, &recipe.folder)?;
     }
     if is_missing(&mattermost) {

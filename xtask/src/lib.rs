@@ -6,6 +6,8 @@ pub mod settings;
 
 pub mod host;
 
+pub mod lan;
+
 pub mod secrets;
 
 pub mod trust;

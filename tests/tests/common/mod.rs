@@ -62,7 +62,7 @@ pub fn host_for(settings: &Settings) -> Host {
 }
 
 pub fn host(addresses: &[Ipv4Addr]) -> Host {
-    Host { lan: addresses.iter().map(|address| lan_address(*address)).collect() }
+    Host { lan: addresses.iter().map(|address| lan_address(*address)).collect(), ipv6: Vec::new() }
 }
 
 /// An address with the /24 that it lies in.

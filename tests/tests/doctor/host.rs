@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 
 use time::{Duration, OffsetDateTime};
 use xtask::doctor::host::{judge_clock, judge_disk, judge_engine, judge_memory};
-use xtask::doctor::network::{judge_addresses, judge_network, judge_ports, rendered_address};
+use xtask::doctor::network::{judge_addresses, judge_network, judge_ports};
 use xtask::doctor::{Row, State, files};
 use xtask::drivers::docker::{Container, Network};
 use xtask::drivers::engine::{Engine, Unusable};
 use xtask::host::Host;
+use xtask::lan::{self, Rendered};
 use xtask::secrets::Secrets;
 use xtask::settings::parse_subnet;
 use xtask::stack::Stack;
@@ -52,7 +53,7 @@ fn network_rows() -> Vec<Row> {
     };
     let mut rows = vec![
         judge_addresses(Err("stack.toml:15: lan.addresses: this host does not have the address 10.0.0.9"), None),
-        judge_addresses(Ok(&host), Some(Ipv4Addr::new(192, 168, 7, 11))),
+        judge_addresses(Ok(&host), Some(&rendered("192.168.7.11"))),
         judge_addresses(Ok(&common::host(&[Ipv4Addr::LOCALHOST])), None),
         judge_network(&stack, Some(&network("172.28.0.0/16", "gitlab"))),
         judge_network(&stack, Some(&network("172.30.0.0/24", "gitlab"))),
@@ -79,6 +80,13 @@ fn overlap(mut stack: Stack) -> Row {
         }
         None => xtask::doctor::network::NETWORK_OVERLAP.found("network.subnet: overlaps this host's route"),
     }
+}
+
+/// Files that were rendered for one address.
+fn rendered(address: &str) -> Rendered {
+    let dotenv = format!("LAN_IP='{address}'\n");
+    let mattermost = format!("MM_SERVICESETTINGS_ALLOWCORSFROM='https://{address}:8065'\n");
+    lan::parse(&dotenv, &mattermost).expect("well-formed")
 }
 
 fn foreign_container() -> Container {
@@ -143,7 +151,7 @@ fn a_healthy_machine_has_nothing_to_mend() {
         judge_memory(MEMINFO, 7 * GIB),
         judge_clock(noon(), Some(noon() - Duration::days(1)), Some("chronyd")),
         judge_clock(noon(), None, Some("chronyd")),
-        judge_addresses(Ok(&host), rendered_address("# comment\nLAN_IP='192.168.7.20'\n")),
+        judge_addresses(Ok(&host), Some(&rendered("192.168.7.20"))),
         judge_addresses(Ok(&host), None),
         files::judge_files(&[], true),
     ]);

@@ -18,6 +18,7 @@ mod faults;
 #[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
 #[path = "../connect/gitlab_double.rs"]
 mod gitlab_double;
+mod lan;
 mod lifecycle;
 mod phone;
 mod relay;

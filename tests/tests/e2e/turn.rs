@@ -54,7 +54,7 @@ fn good(stack: &Stack, user: &str) -> Credentials {
     turn::credentials(&stack.secret(TURN_SECRET), user, now() + 60).expect("any secret makes credentials")
 }
 
-fn allocate(stack: &Stack, transport: Transport, user: &str) -> Session {
+pub fn allocate(stack: &Stack, transport: Transport, user: &str) -> Session {
     let session = attempt(server(stack), transport, &good(stack, user));
     session.unwrap_or_else(|error| panic!("TURN over {transport}: {error:#}"))
 }
@@ -74,7 +74,7 @@ pub fn attempt(server: SocketAddr, transport: Transport, credentials: &Credentia
 }
 
 /// Binds a channel to the media port; a stand-in answers on it, a real server to callers only.
-fn reaches_the_media_port(stack: &Stack, mut session: Session) {
+pub fn reaches_the_media_port(stack: &Stack, mut session: Session) {
     session.bind(media(stack), LIMIT).expect("the media port is the one peer that is allowed");
     if !stack.is_lab() {
         eprintln!("SKIPPED: only the stand-in echoes what comes to the media port, and a real Mattermost runs here");

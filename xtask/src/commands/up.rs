@@ -12,7 +12,7 @@ use crate::error::{hinted, joined};
 use crate::host::{self, Host};
 use crate::secrets::{self, Secrets, Volume};
 use crate::stack::{self, LAB, SITE, Stack};
-use crate::{certs, doctor, external_postgres, images, lab, relay_image, render, servers, verify, wiring};
+use crate::{certs, doctor, external_postgres, images, lab, lan, relay_image, render, servers, verify, wiring};
 
 /// Bring the command center up, and prove that it works.
 ///
@@ -126,8 +126,11 @@ fn bring_up(stack: &Stack, use_lab: bool, versions: &str, containers: &[Containe
     }
     say(&format!("{versions}; stack {}", stack.settings.name));
     let host = host::detect(&stack.settings)?;
-    if host.is_loopback_only() {
-        say("warning: this host has no LAN address; the command center will be reachable from here only");
+    if let Some(change) = lan::rendered(&stack.root).and_then(|rendered| lan::changes(&rendered, &host)) {
+        say(&change);
+    }
+    if let Some(reason) = host.loopback_only() {
+        say(&format!("warning: {reason}"));
     }
     let network = &stack.settings.network;
     let pinned = images::pinned()?;

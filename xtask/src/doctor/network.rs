@@ -1,11 +1,10 @@
 //! Addresses, Docker's network, and the ports of this host.
 
-use std::net::Ipv4Addr;
-
 use super::context::Context;
 use super::problem::{Row, State, ok, problems};
 use crate::drivers::docker::{self, Container, Network};
 use crate::host::{self, Host};
+use crate::lan::{self, Rendered};
 use crate::ports;
 use crate::stack::Stack;
 
@@ -16,7 +15,7 @@ problems! {
         "mend lan.addresses in stack.toml, or use \"auto\"; then `cargo xtask up`";
     ADDRESS_CHANGED: Fail "addresses.changed",
         "Clients get \"not secure\" or endless \"Connecting\", and calls end after some seconds.",
-        "This host has another address than the one that the certificate, the allowed origins, Calls and TURN know.",
+        "This host has other addresses than those that the certificate, the allowed origins, Calls and TURN know.",
         "`cargo xtask up`; everybody then uses the new address", Up;
     ADDRESS_NONE: Warn "addresses.none",
         "Only this machine reaches the command center.",
@@ -49,26 +48,20 @@ problems! {
 }
 
 pub fn addresses(context: &Context) -> Vec<Row> {
-    let stack = &context.stack;
-    let rendered = rendered_address(&std::fs::read_to_string(stack.compose_folder().join(".env")).unwrap_or_default());
-    vec![judge_addresses(context.host(), rendered)]
+    vec![judge_addresses(context.host(), lan::rendered(&context.stack.root).as_ref())]
 }
 
-/// The address that was advertised when the files were written.
-pub fn rendered_address(dotenv: &str) -> Option<Ipv4Addr> {
-    dotenv.lines().find_map(|line| line.strip_prefix("LAN_IP=")?.trim_matches('\'').parse().ok())
-}
-
-pub fn judge_addresses(host: Result<&Host, &str>, rendered: Option<Ipv4Addr>) -> Row {
+/// `rendered` are the addresses for which the files were written.
+pub fn judge_addresses(host: Result<&Host, &str>, rendered: Option<&Rendered>) -> Row {
     let host = match host {
         Ok(host) => host,
         Err(error) => return ADDRESS_GONE.found(error),
     };
-    if let Some(rendered) = rendered.filter(|rendered| *rendered != host.lan_ip()) {
-        return ADDRESS_CHANGED.found(format!("it was {rendered} and is {} now", host.lan_ip()));
+    if let Some(change) = rendered.and_then(|rendered| lan::changes(rendered, host)) {
+        return ADDRESS_CHANGED.found(change);
     }
-    if host.is_loopback_only() {
-        return ADDRESS_NONE.found("no LAN address: only this host can reach the command center");
+    if let Some(reason) = host.loopback_only() {
+        return ADDRESS_NONE.found(reason);
     }
     let addresses = host.lan.iter().map(|lan| lan.address.to_string()).collect::<Vec<_>>().join(", ");
     ok("addresses", format!("{addresses}; calls and TURN advertise the first"))

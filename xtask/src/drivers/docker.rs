@@ -79,6 +79,18 @@ pub fn compose_stream(
 
 /// The containers of every project, or of one.
 pub fn containers(project: Option<&str>) -> anyhow::Result<Vec<Container>> {
+    let filter = project.map(|project| format!("label=com.docker.compose.project={project}"));
+    let mut arguments = LIST.to_vec();
+    if let Some(filter) = &filter {
+        arguments.extend(["--filter", filter]);
+    }
+    listed(&docker(&arguments)?)
+}
+
+/// The arguments of `docker` whose answer [`listed`] reads.
+pub const LIST: [&str; 5] = ["ps", "--all", "--no-trunc", "--format", "{{json .}}"];
+
+pub fn listed(answer: &str) -> anyhow::Result<Vec<Container>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Row {
@@ -91,13 +103,8 @@ pub fn containers(project: Option<&str>) -> anyhow::Result<Vec<Container>> {
         ports: String,
         labels: String,
     }
-    let filter = project.map(|project| format!("label=com.docker.compose.project={project}"));
-    let mut arguments = vec!["ps", "--all", "--no-trunc", "--format", "{{json .}}"];
-    if let Some(filter) = &filter {
-        arguments.extend(["--filter", filter]);
-    }
     let mut containers = Vec::new();
-    for line in docker(&arguments)?.lines() {
+    for line in answer.lines() {
         let row: Row = serde_json::from_str(line).context("`docker ps` printed something that is no container")?;
         let label = |name: &str| {
             let prefix = format!("{name}=");
