@@ -14,6 +14,7 @@ use crate::error::hint_of;
 use crate::host::{self, Host};
 use crate::ports;
 use crate::secrets;
+use crate::settings::CertificateIssuer;
 use crate::stack::{SITE, Stack};
 
 /// A row of doctor's table.
@@ -235,6 +236,7 @@ fn modes(stack: &Stack) -> Check {
         "env/postgres/password",
         "env/postgres/superuser_password",
         "certs/ca.key",
+        "certs/issuer.key",
         "certs/mattermost/tls.key",
         "certs/postgres/tls.key",
     ];
@@ -249,6 +251,13 @@ fn modes(stack: &Stack) -> Check {
 
 fn certificates(stack: &Stack, host: &Host) -> Check {
     const NAME: &str = "certificates";
+    if stack.settings.certificates.issuer == CertificateIssuer::External {
+        return match certs::check_external(&stack.root, &stack.settings, &host.lan) {
+            Ok(warnings) if warnings.is_empty() => ok(NAME, "of your CA, good for every address"),
+            Ok(warnings) => warn(NAME, warnings.join("; "), "ask your CA for new ones in time"),
+            Err(error) => fail(NAME, error.to_string(), stack.hint(hint_of(&error).unwrap_or("see the message"))),
+        };
+    }
     let renew = stack.hint("cargo xtask certs");
     let mut soonest = i64::MAX;
     for leaf in certs::leaves(&stack.settings, &host.lan) {
@@ -259,7 +268,7 @@ fn certificates(stack: &Stack, host: &Host) -> Check {
         let (Ok(covered), Ok(not_after)) = (certs::sans(&pem), certs::not_after(&pem)) else {
             return fail(NAME, format!("{} is no certificate", path.display()), renew);
         };
-        let missing: Vec<String> = leaf.sans.difference(&covered).map(San::to_string).collect();
+        let missing: Vec<String> = certs::uncovered(&leaf.sans, &covered).iter().map(San::to_string).collect();
         if !missing.is_empty() {
             return fail(NAME, format!("that of {} does not cover {}", leaf.server, missing.join(", ")), renew);
         }
