@@ -66,6 +66,7 @@ fn a_key_is_taken_in_every_notation() {
                 "encrypted, PBKDF2 with SHA-1",
                 openssl(&[&encrypted[..], &["-v2", "aes128", "-v2prf", "hmacWithSHA1"]].concat(), &key),
             ),
+            ("encrypted, 3DES", openssl(&[&encrypted[..], &["-v2", "des3"]].concat(), &key)),
             ("encrypted, scrypt", openssl(&[&encrypted[..], &["-scrypt"]].concat(), &key)),
             ("encrypted, in DER", openssl(&[&encrypted[..], &["-outform", "DER"]].concat(), &key)),
         ];

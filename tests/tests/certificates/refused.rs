@@ -345,12 +345,12 @@ fn keys_that_are_weak_or_of_an_odd_kind() {
             hint: `openssl pkcs8 -topk8 -v2 aes256 -in CA.key -out KEY.pem` makes one that can be read, and is safer
         "#]],
     );
-    let triple_des = openssl(&["pkcs8", "-topk8", "-v2", "des3", "-passout", "pass:x"], &good);
+    let pbes1 = openssl(&["pkcs8", "-topk8", "-v1", "PBE-SHA1-3DES", "-passout", "pass:x"], &good);
     refused(
         &its_certificate,
-        &triple_des,
+        &pbes1,
         expect![[r#"
-            CA.key is encrypted in a way that is not known here: only PBES2 with AES is
+            CA.key is encrypted in a way that is not known here: only PBES2 with AES or 3DES is
             hint: `openssl pkcs8 -topk8 -v2 aes256 -in CA.key -out KEY.pem` makes one that can be read, and is safer
         "#]],
     );

@@ -18,6 +18,7 @@ mod gitlab_double;
 mod lifecycle;
 mod relay;
 mod single;
+mod site_ca;
 mod tls;
 mod turn;
 mod up;

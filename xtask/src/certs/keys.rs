@@ -105,12 +105,16 @@ fn decrypted(
     passphrase: impl FnOnce(&str) -> anyhow::Result<String>,
 ) -> anyhow::Result<Vec<u8>> {
     let unknown = || {
-        let error = anyhow::anyhow!("{file} is encrypted in a way that is not known here: only PBES2 with AES is");
+        let error =
+            anyhow::anyhow!("{file} is encrypted in a way that is not known here: only PBES2 with AES or 3DES is");
         hinted(error, converting(file))
     };
     let encrypted = EncryptedPrivateKeyInfo::from_der(der).map_err(|_| unknown())?;
     let is_known = |scheme: &EncryptionScheme<'_>| match scheme {
-        EncryptionScheme::Pbes2(parameters) => parameters.encryption.oid().to_string().starts_with(AES),
+        EncryptionScheme::Pbes2(parameters) => {
+            let cipher = parameters.encryption.oid().to_string();
+            cipher.starts_with(AES) || cipher == TRIPLE_DES
+        }
         _ => false,
     };
     if !is_known(&encrypted.encryption_algorithm) {
@@ -128,6 +132,8 @@ fn decrypted(
 
 /// Where NIST's object identifiers of AES begin.
 const AES: &str = "2.16.840.1.101.3.4.1.";
+/// What `openssl req -newkey` encrypts with, to this day.
+const TRIPLE_DES: &str = "1.2.840.113549.3.7";
 
 fn from_pkcs8(der: &[u8], file: &str, public_keys: &[Vec<u8>]) -> anyhow::Result<KeyPair> {
     let unreadable = || hinted(anyhow::anyhow!("{file} is no private key that can be read"), USABLE);

@@ -45,7 +45,5 @@ pub fn ask(question: &str) -> anyhow::Result<bool> {
 
 /// Asks for something that must not be seen. Ctrl-C ends the program, and the terminal shows again what is typed.
 pub fn ask_hidden(question: &str) -> anyhow::Result<String> {
-    eprint!("{question}");
-    std::io::stderr().flush()?;
-    rpassword::read_password().context("cannot read from the terminal")
+    rpassword::prompt_password(question).context("cannot read from the terminal")
 }
