@@ -11,7 +11,7 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 use xtask::certs::{self, import};
 
-use crate::pki::{Made, authority, leaf};
+use crate::pki::{Made, authority, leaf, self_signed};
 use crate::{Folder, LAN, common, webpki_verifies};
 
 const NAMES: &[&str] = &["mattermost.cicd.local", "192.168.1.10"];
@@ -228,6 +228,18 @@ fn a_leaf_whose_chain_does_not_hold() {
 }
 
 #[test]
+fn a_leaf_that_signs_itself() {
+    let made = self_signed(NAMES);
+    let refusal = folder()
+        .refused(|it| it.import_leaf("mattermost", &made.certificate, Some(&made.key), Some(&made.certificate), false));
+    expect![[r#"
+        LEAF.pem: CN=a server of the site signs itself
+        hint: phones take no certificate that is its own issuer: have a CA sign it
+    "#]]
+    .assert_eq(&refusal);
+}
+
+#[test]
 fn a_leaf_whose_key_is_another() {
     let (folder, _, issuer) = site();
     let (made, other) = (leaf(NAMES, &issuer, |_| {}), leaf(NAMES, &issuer, |_| {}));
@@ -286,6 +298,12 @@ fn a_request_has_every_name_and_its_answer_needs_no_key() {
     assert_eq!(xtask::drivers::files::mode(&folder.path("mattermost/request.key")), Some(0o600));
     let key = folder.read("mattermost/request.key");
     let second = request(&folder);
+    assert_eq!(folder.read("mattermost/request.key"), key);
+
+    // A certificate for another key in the meantime: the request may still be answered.
+    let other = leaf(NAMES, &issuer, |_| {});
+    let bundle = format!("{}{}", other.certificate, issuer.certificate);
+    folder.import_leaf("mattermost", &bundle, Some(&other.key), None, false).expect("a good leaf");
     assert_eq!(folder.read("mattermost/request.key"), key);
 
     // As a CA does: the names of the request, and what it knows of servers.

@@ -6,6 +6,7 @@ mod common;
 mod authority;
 mod chains;
 mod external;
+mod files;
 mod import;
 mod pki;
 mod refused;

@@ -47,6 +47,15 @@ pub fn leaf(names: &[&str], above: &Made, adjust: impl FnOnce(&mut CertificatePa
     made(params, KeyPair::generate().expect("a key"), Some(above), adjust)
 }
 
+/// A server's certificate that nobody signed but itself.
+pub fn self_signed(names: &[&str]) -> Made {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = params("a server of the site");
+    params.subject_alt_names = CertificateParams::new(names).expect("names and addresses").subject_alt_names;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    made(params, KeyPair::generate().expect("a key"), None, |_| {})
+}
+
 fn params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

@@ -93,6 +93,10 @@ pub fn check_leaf(links: &[Certificate], wanted: &Leaf, now: OffsetDateTime) -> 
     if certificate.basic_constraints().with_context(|| link.named())?.is_some_and(|it| it.value.ca) {
         return refuse("is a CA, not a server's certificate".to_owned(), "name the server's certificate".to_owned());
     }
+    if authorities.is_empty() {
+        let fix = "phones take no certificate that is its own issuer: have a CA sign it";
+        return refuse("signs itself".to_owned(), fix.to_owned());
+    }
     let missing = read::uncovered(&wanted.sans, &read::sans_of(&certificate)?);
     if !missing.is_empty() {
         let covered = read::sans_of(&certificate)?;

@@ -94,11 +94,11 @@ pub fn authority(
     // that is used.
     let gone = if authority.intermediates().is_empty() {
         files::write_unsynced(&ca_key, pem.as_bytes(), 0o600)?;
-        [issuer, issuer_key]
+        vec![issuer, issuer_key]
     } else {
         files::write_unsynced(&issuer_key, pem.as_bytes(), 0o600)?;
         files::write_unsynced(&issuer, authority.presented().as_bytes(), 0o644)?;
-        [ca_key.clone(), ca_key]
+        vec![ca_key]
     };
     files::write(&ca, authority.root().pem().as_bytes(), 0o644)?;
     remove(&gone)?;
@@ -169,7 +169,11 @@ pub fn leaf(
         files::write(&ca, last.pem().as_bytes(), 0o644)?;
         remove(&[ca_key, issuer, issuer_key])?;
     }
-    remove(&[external::request_path(root, server), external::request_key_path(root, server)])?;
+    // A request for another key may still be with the CA.
+    let request_key = external::request_key_path(root, server);
+    if belongs(&request_key, &links[0].public_key()?)?.is_some() {
+        remove(&[external::request_path(root, server), request_key])?;
+    }
     changes.push(format!("imported the certificate of {server}, issued by {}", links[1].subject()));
     let warnings = warnings.into_iter().chain(dislikes(last)?).collect();
     Ok(Imported { changes, warnings, is_other_ca })
@@ -226,8 +230,7 @@ fn leaf_key(
     }
     let candidates = [external::request_key_path(target.root, server), leaf_paths(target.root, server).1];
     for path in &candidates {
-        let key = read::optional(path)?.and_then(|pem| KeyPair::from_pem(&pem).ok());
-        if let Some(key) = key.filter(|key| key.public_key_raw() == public_key) {
+        if let Some(key) = belongs(path, &public_key)? {
             return Ok(key);
         }
     }
@@ -235,6 +238,12 @@ fn leaf_key(
         anyhow::anyhow!("{} is for another key than those that are kept here", leaf.named()),
         format!("name its key with --key, or let your CA sign what `cargo xtask certs request {server}` writes"),
     ))
+}
+
+/// The key in a file of ours, where it is that of a certificate.
+fn belongs(path: &Path, public_key: &[u8]) -> anyhow::Result<Option<KeyPair>> {
+    let key = read::optional(path)?.and_then(|pem| KeyPair::from_pem(&pem).ok());
+    Ok(key.filter(|key| key.public_key_raw() == public_key))
 }
 
 fn mismatch(key: &Path, certificate: &Path) -> anyhow::Error {
