@@ -169,7 +169,7 @@ pub fn check_external(root: &Path, settings: &Settings, lan: &[LanAddress]) -> a
 /// names.
 pub fn leaves(settings: &Settings, lan: &[LanAddress]) -> Vec<Leaf> {
     let mut sans = BTreeSet::from([San::Dns(settings.mattermost_host())]);
-    // Nothing of the stack asks by these, and hardly a CA of somebody else signs for them.
+    // For people on this host. Nothing of the stack asks by these, and hardly a CA of somebody else signs for them.
     if settings.certificates.issuer == CertificateIssuer::Own {
         sans.extend([San::Dns("localhost".to_owned()), San::Ip(Ipv4Addr::LOCALHOST.into())]);
     }

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Token {
 pub fn connect(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Result<Rest> {
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root)).context("the stack has no CA yet")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
-    let site = https::site(&ca, "localhost", address)?;
+    let site = https::site(&ca, &stack.settings.mattermost_host(), address)?;
     let Some(id) = secrets.get(ADMIN_ID).map(str::to_owned) else {
         return Err(hinted(
             anyhow::anyhow!("Mattermost has no administrator of ours yet"),
