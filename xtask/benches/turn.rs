@@ -62,7 +62,8 @@ fn main() -> anyhow::Result<()> {
 
 /// The file that `render` writes for a host with this address.
 fn ours(settings: &Settings, address: Ipv4Addr, secret: &str) -> anyhow::Result<String> {
-    let host = Host { lan: vec![LanAddress { address, subnet: Subnet { first: address, prefix: 32 } }], ipv6: Vec::new() };
+    let host =
+        Host { lan: vec![LanAddress { address, subnet: Subnet { first: address, prefix: 32 } }], ipv6: Vec::new() };
     let certificates = Certificates {
         ca: String::new(),
         mattermost: String::new(),

@@ -132,7 +132,7 @@ fn people(stack: &Stack) -> anyhow::Result<Vec<User>> {
 fn is_ours(stack: &Stack, secrets: &Secrets) -> anyhow::Result<bool> {
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
-    let site = https::site(&ca, "localhost", address)?;
+    let site = https::site(&ca, &stack.settings.mattermost_host(), address)?;
     for name in [ADMIN_FIRST_PASSWORD, ADMIN_PASSWORD] {
         let Some(password) = secrets.get(name) else { continue };
         let body = json!({ "login_id": stack.settings.administrator.name, "password": password });

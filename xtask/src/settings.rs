@@ -243,8 +243,9 @@ impl Settings {
     }
 
     /// The same site under a name and on a network of its own, so that a lab never touches the site's data. Its ports are
-    /// the site's: a rehearsal shows what the site will be.
+    /// the site's: a rehearsal shows what the site will be. Certificates it issues itself: nobody's CA has to sign for it.
     pub fn for_lab(mut self) -> Settings {
+        self.certificates.issuer = CertificateIssuer::Own;
         self.name.push_str("-lab");
         self.network.name.push_str("-lab");
         let offset = u32::from(self.network.mattermost_address) - u32::from(self.network.subnet.first);

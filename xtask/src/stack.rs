@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+use crate::error::{hint_of, hinted};
 use crate::settings::{self, Invalid, Settings};
 
 #[derive(Debug, Clone)]
@@ -51,6 +52,14 @@ impl Stack {
             return text.to_owned();
         }
         text.replace("cargo xtask ", &format!("cargo xtask --stack {} ", self.name))
+    }
+
+    /// An error whose hint is about this stack, where what failed did not know the stack's name.
+    pub fn hinted(&self, error: anyhow::Error) -> anyhow::Error {
+        match hint_of(&error).filter(|hint| !hint.contains("--stack")).map(|hint| self.hint(hint)) {
+            Some(hint) => hinted(error, hint),
+            None => error,
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn authorities(key: &str, file: &Path, checkout: &Path) -> Result<String, Invali
     Ok(text)
 }
 
-fn encoded(der: &[u8]) -> String {
+pub fn encoded(der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
     let mut rest = base64.as_str();

@@ -5,6 +5,11 @@ mod common;
 
 mod authority;
 mod chains;
+mod external;
+mod files;
+mod import;
+mod pki;
+mod refused;
 mod renewal;
 
 use std::net::Ipv4Addr;
@@ -71,8 +76,16 @@ impl Folder {
     }
 
     fn every_file(&self) -> Vec<(&'static str, Option<String>)> {
-        const FILES: [&str; 6] =
-            ["ca.crt", "ca.key", "mattermost/tls.crt", "mattermost/tls.key", "postgres/tls.crt", "postgres/tls.key"];
+        const FILES: [&str; 8] = [
+            "ca.crt",
+            "ca.key",
+            "issuer.crt",
+            "issuer.key",
+            "mattermost/tls.crt",
+            "mattermost/tls.key",
+            "postgres/tls.crt",
+            "postgres/tls.key",
+        ];
         FILES.iter().map(|name| (*name, std::fs::read_to_string(self.path(name)).ok())).collect()
     }
 
@@ -112,6 +125,9 @@ fn openssl_verifies(ca: &Path, leaf: &Path, name: &str) -> Result<(), String> {
     let output = Command::new("openssl")
         .args(["verify", "-x509_strict", "-purpose", "sslserver", "-no-CApath", "-no-CAstore", "-CAfile"])
         .arg(ca)
+        // What a server presents after its own certificate.
+        .arg("-untrusted")
+        .arg(leaf)
         .args([option, name])
         .arg(leaf)
         .output()
@@ -119,18 +135,20 @@ fn openssl_verifies(ca: &Path, leaf: &Path, name: &str) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
 }
 
-/// The same question for webpki, which Rust's TLS clients use.
+/// The same question for webpki, which Rust's TLS clients use. The leaf may be followed by intermediates.
 fn webpki_verifies(ca_pem: &str, leaf_pem: &str, name: &str) -> Result<(), webpki::Error> {
     use rustls_pki_types::pem::PemObject as _;
     use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
     let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("the CA is PEM");
-    let leaf = CertificateDer::from_pem_slice(leaf_pem.as_bytes()).expect("the leaf is PEM");
+    let presented: Vec<_> =
+        CertificateDer::pem_slice_iter(leaf_pem.as_bytes()).collect::<Result<_, _>>().expect("the leaf is PEM");
+    let (leaf, intermediates) = presented.split_first().expect("a leaf");
     let anchor = webpki::anchor_from_trusted_cert(&ca).expect("the CA is a trust anchor");
-    let entity = webpki::EndEntityCert::try_from(&leaf)?;
+    let entity = webpki::EndEntityCert::try_from(leaf)?;
     entity.verify_for_usage(
         webpki::ALL_VERIFICATION_ALGS,
         &[anchor],
-        &[],
+        intermediates,
         UnixTime::now(),
         webpki::KeyUsage::server_auth(),
         None,

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod certs;
 mod fake;
 mod up;
 
@@ -60,6 +61,8 @@ fn wrong_usage_exits_2() {
         &["up", "--images", "nosuch"],
         &["down", "--yes"],
         &["secrets", "show"],
+        &["certs", "--renew", "request", "mattermost"],
+        &["certs", "import", "leaf", "nosuch", "--certificate", "x"],
         &["render", "--stack", "../elsewhere"],
         &["render", "--stack", "nosuch"],
     ] {

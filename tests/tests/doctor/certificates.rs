@@ -6,8 +6,9 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls_pki_types::CertificateDer;
 use time::{Duration, OffsetDateTime};
 use xtask::certs::{Leaf, San};
-use xtask::doctor::certificates::{CA_MISSING, LEAF_MISSING, judge_ca, judge_leaf, judge_presented};
+use xtask::doctor::certificates::{CA_MISSING, LEAF_MISSING, judge_ca, judge_external, judge_leaf, judge_presented};
 use xtask::doctor::{Row, State};
+use xtask::error::hinted;
 
 struct Made {
     ca: String,
@@ -52,6 +53,8 @@ pub fn rows() -> Vec<Row> {
         judge_leaf(&wanted(&["mattermost.cicd.local", "mattermost.other.local"]), &good.leaf, now),
         judge_leaf(&leaf, &make(3650, 20).leaf, now),
         judge_leaf(&leaf, &make(3650, -2).leaf, now),
+        judge_external(Err(unfit())).expect("it says why"),
+        judge_external(Ok(vec!["that of mattermost ends in 20 days".to_owned()])).expect("it warns"),
         judge_presented(
             "postgres",
             &good.leaf,
@@ -62,6 +65,13 @@ pub fn rows() -> Vec<Row> {
         judge_presented("mattermost", &good.leaf, &good.ca, Ok(other.chain.clone()), on_disk()),
         judge_presented("mattermost", &good.leaf, &other.ca, Ok(good.chain.clone()), on_disk()),
     ]
+}
+
+/// As `certs::check_external` says it.
+fn unfit() -> anyhow::Error {
+    let what =
+        "certificates that your CA has to issue are missing or do not fit:\n  mattermost: certs/ca.crt is not there";
+    hinted(anyhow::anyhow!(what), "that of mattermost must cover mattermost.cicd.local, 192.168.7.20")
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod lifecycle;
 mod phone;
 mod relay;
 mod single;
+mod site_ca;
 mod tls;
 mod turn;
 mod up;

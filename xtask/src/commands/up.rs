@@ -265,7 +265,8 @@ pub(super) fn prepare(stack: &Stack, host: &Host) -> anyhow::Result<Changes> {
     if !added.is_empty() {
         lines.push(format!("made the secrets {}", added.join(", ")));
     }
-    let (certificates, issued) = certs::ensure(&stack.root, &stack.settings, &host.lan, false)?;
+    let (certificates, issued) =
+        certs::ensure(&stack.root, &stack.settings, &host.lan, false).map_err(|it| stack.hinted(it))?;
     lines.extend(issued);
     let written = write_files(stack, host, &secrets, &certificates)?;
     if !written.is_empty() {

@@ -7,10 +7,12 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::context::Context;
-use super::problem::{Row, ok, problems};
+use super::problem::{Row, State, ok, problems};
 use crate::certs::{self, Leaf, San};
 use crate::drivers::presented::{self, Before};
+use crate::error::hint_of;
 use crate::host::Host;
+use crate::settings::CertificateIssuer;
 
 problems! {
     CA_MISSING: Warn "certificates.no-ca",
@@ -45,6 +47,14 @@ problems! {
         "Every client refuses to connect.",
         "A certificate has run out.",
         "`cargo xtask certs`", Up;
+    EXTERNAL_UNFIT: Fail "certificates.external",
+        "`up` refuses to run, or clients refuse to connect.",
+        "A certificate that the site's own CA has to issue is missing, or is not what clients take.",
+        "{fix}";
+    EXTERNAL_DISLIKED: Warn "certificates.external-disliked",
+        "None yet, or only some clients refuse to connect.",
+        "A certificate of the site's own CA runs out soon, or is good for longer than some clients take.",
+        "ask for another one: `cargo xtask certs request mattermost`, then `cargo xtask certs import leaf`";
     PRESENTED_NONE: Fail "certificates.no-tls",
         "Clients cannot connect, or the database is read in the clear.",
         "A running server answers without TLS, or does not answer.",
@@ -67,6 +77,17 @@ pub fn check(context: &Context) -> Vec<Row> {
         return vec![CA_MISSING.found("there is no CA yet")];
     };
     let mut rows = vec![judge_ca(&ca, now)];
+    // An intermediate ends before its root does.
+    let issuer = std::fs::read_to_string(certs::issuer_path(&stack.root));
+    rows.extend(issuer.ok().map(|issuer| judge_ca(&issuer, now)).filter(|row| row.state != State::Ok));
+    if stack.settings.certificates.issuer == CertificateIssuer::External {
+        let checked = certs::check_external(&stack.root, &stack.settings, &host.lan);
+        let is_fit = checked.is_ok();
+        rows.extend(judge_external(checked));
+        if !is_fit {
+            return rows;
+        }
+    }
     for leaf in certs::leaves(&stack.settings, &host.lan) {
         let (path, _) = certs::leaf_paths(&stack.root, leaf.server);
         let Ok(pem) = std::fs::read_to_string(&path) else {
@@ -82,6 +103,19 @@ pub fn check(context: &Context) -> Vec<Row> {
         });
     }
     rows
+}
+
+/// What was found out about leaves that somebody else issues: what clients may dislike, or why they cannot be used.
+pub fn judge_external(checked: anyhow::Result<Vec<String>>) -> Option<Row> {
+    match checked {
+        Ok(warnings) if warnings.is_empty() => None,
+        Ok(warnings) => Some(EXTERNAL_DISLIKED.found(warnings.join("; "))),
+        Err(error) => {
+            let fix = hint_of(&error).unwrap_or("see the message").to_owned();
+            let finding = error.to_string().replace("\n ", "");
+            Some(EXTERNAL_UNFIT.found(finding).with("fix", fix))
+        }
+    }
 }
 
 /// `ca` is a PEM.
@@ -100,7 +134,7 @@ pub fn judge_leaf(leaf: &Leaf, pem: &str, now: OffsetDateTime) -> Row {
     let (Ok(covered), Ok(not_after)) = (certs::sans(pem), certs::not_after(pem)) else {
         return LEAF_BROKEN.found(format!("that of {server} is no certificate"));
     };
-    let missing: Vec<String> = leaf.sans.difference(&covered).map(San::to_string).collect();
+    let missing: Vec<String> = certs::uncovered(&leaf.sans, &covered).iter().map(San::to_string).collect();
     if !missing.is_empty() {
         return LEAF_UNCOVERED.found(format!("that of {server} does not cover {}", missing.join(", ")));
     }

@@ -84,8 +84,7 @@ pub fn modes(context: &Context) -> Vec<Row> {
     let root = &context.stack.root;
     let open = open_to_others(root);
     if open.is_empty() {
-        let count = SECRET.iter().filter(|file| root.join(file).exists()).count();
-        return vec![ok("modes", format!("{count} files with secrets, each for its owner only"))];
+        return vec![ok("modes", "files with secrets are for their owner only")];
     }
     let list = open.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
     vec![MODES_OPEN.found(format!("others can read {list}")).with("files", list)]
@@ -98,15 +97,26 @@ const SECRET: &[&str] = &[
     "env/relay.toml",
     "env/postgres/password",
     "env/postgres/superuser_password",
-    "certs/ca.key",
-    "certs/mattermost/tls.key",
-    "certs/postgres/tls.key",
 ];
 
-/// The files with secrets that somebody else than their owner can read.
+/// The files with secrets, private keys among them, that somebody else than their owner can read.
 pub fn open_to_others(root: &Path) -> Vec<PathBuf> {
-    let paths = SECRET.iter().map(|file| root.join(file));
-    paths.filter(|path| files::mode(path).is_some_and(|mode| mode & 0o077 != 0)).collect()
+    let mut paths: Vec<PathBuf> = SECRET.iter().map(|file| root.join(file)).collect();
+    keys(&root.join("certs"), &mut paths);
+    paths.retain(|path| files::mode(path).is_some_and(|mode| mode & 0o077 != 0));
+    paths
+}
+
+/// The private keys in a folder and below it: what an import replaced is kept there.
+fn keys(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            keys(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "key") {
+            found.push(path);
+        }
+    }
 }
 
 pub fn trust(context: &Context) -> Vec<Row> {

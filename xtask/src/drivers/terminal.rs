@@ -4,6 +4,8 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 /// One line about what happens now, on stderr: stdout is for results.
 pub fn say(line: &str) {
     eprintln!("{line}");
@@ -39,4 +41,9 @@ pub fn ask(question: &str) -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "yes"))
+}
+
+/// Asks for something that must not be seen. Ctrl-C ends the program, and the terminal shows again what is typed.
+pub fn ask_hidden(question: &str) -> anyhow::Result<String> {
+    rpassword::prompt_password(question).context("cannot read from the terminal")
 }

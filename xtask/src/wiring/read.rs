@@ -70,7 +70,7 @@ pub fn connect(stack: &Stack, secrets: &mut Secrets, today: &str) -> anyhow::Res
 fn site(stack: &Stack) -> anyhow::Result<Site> {
     let ca = std::fs::read_to_string(certs::ca_path(&stack.root)).context("the stack has no CA yet")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, stack.settings.ports.mattermost));
-    https::site(&ca, "localhost", address)
+    https::site(&ca, &stack.settings.mattermost_host(), address)
 }
 
 /// A new access token of an account. It is shown once, on stdout, and never again.
