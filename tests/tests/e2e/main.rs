@@ -12,6 +12,7 @@ mod deliveries;
 #[path = "../connect/double.rs"]
 mod double;
 mod faults;
+mod firewall;
 #[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
 #[path = "../connect/gitlab_double.rs"]
 mod gitlab_double;
