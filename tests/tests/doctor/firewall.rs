@@ -55,7 +55,8 @@ fn rows(saved: Option<&str>, listed: Option<&str>) -> Vec<Row> {
 fn text(rows: &[Row]) -> String {
     let row = |row: &Row| {
         let problem = row.problem.0.map_or("", |problem| problem.id);
-        format!("{:?} {problem}: {}\n    {}\n", row.state, row.finding, row.fix)
+        let fix = if row.fix.is_empty() { String::new() } else { format!("    {}\n", row.fix) };
+        format!("{:?} {problem}: {}\n{fix}", row.state, row.finding)
     };
     rows.iter().map(row).collect()
 }
@@ -78,7 +79,6 @@ fn dockers_own_rules_stop_nothing() {
     let own = std::fs::read_to_string(folder().join("docker.iptables")).expect("it is recorded");
     expect![[r#"
         Ok : lets 8065/tcp, 8444/udp, 8444/tcp, 3478/udp, 3478/tcp, 49160-49559/udp, 8066/tcp through from the LAN
-    
     "#]]
     .assert_eq(&text(&rows(Some(&own), None)));
 }
