@@ -6,6 +6,7 @@ mod common;
 
 mod calls;
 mod certificates;
+mod firewall;
 mod host;
 mod servers;
 mod table;

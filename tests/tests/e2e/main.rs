@@ -15,6 +15,7 @@ mod doctor;
 #[path = "../connect/double.rs"]
 mod double;
 mod faults;
+mod firewall;
 #[allow(dead_code, reason = "shared with the tests of `connect`, which use all of it")]
 #[path = "../connect/gitlab_double.rs"]
 mod gitlab_double;

@@ -7,6 +7,7 @@ pub mod calls;
 pub mod certificates;
 pub mod context;
 pub mod files;
+pub mod firewall;
 pub mod hooks;
 pub mod host;
 pub mod mattermost;
@@ -42,6 +43,7 @@ const CHECKS: &[Check] = &[
     Check { name: "addresses", run: network::addresses },
     Check { name: "network", run: network::network },
     Check { name: "ports", run: network::ports },
+    Check { name: "firewall", run: firewall::check },
     Check { name: "disk", run: host::disk },
     Check { name: "memory", run: host::memory },
     Check { name: "clock", run: host::clock },

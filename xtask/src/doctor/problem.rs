@@ -123,10 +123,13 @@ problems! {
 
 /// Every problem, in the order of the table.
 pub fn all() -> impl Iterator<Item = &'static Problem> {
-    use super::{calls, certificates, files, hooks, host, mattermost, network, postgres, services, tools, turn};
-    let modules: [&'static [&'static Problem]; 12] = [
+    use super::{
+        calls, certificates, files, firewall, hooks, host, mattermost, network, postgres, services, tools, turn,
+    };
+    let modules: [&'static [&'static Problem]; 13] = [
         host::PROBLEMS,
         network::PROBLEMS,
+        firewall::PROBLEMS,
         files::PROBLEMS,
         certificates::PROBLEMS,
         services::PROBLEMS,
