@@ -49,6 +49,9 @@ pub mod phone;
 pub mod commands;
 
 pub mod doctor;
+
 pub mod drivers;
 
 pub mod error;
+
+pub mod hash;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::drivers::terminal::{say, waiting};
 use crate::drivers::{interrupt, process};
 use crate::error::hinted;
+use crate::hash;
 
 /// What an image is made of, and its name, which is tagged with the hash of all of that.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl Recipe {
                 digest.update(contents);
             }
         }
-        let hash: String = digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash::hex(&digest.finalize()[..8]);
         Ok(Recipe {
             image: format!("{name}:{hash}"),
             folder: root.join(sources.first().unwrap_or(&"")),

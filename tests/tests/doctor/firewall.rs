@@ -44,7 +44,7 @@ fn machine() -> Machine {
 /// The shipped settings, on the host of the recordings, while Mattermost runs or not.
 fn judged(reading: &Reading, runs: bool) -> Vec<Row> {
     let settings = common::settings(&common::shipped());
-    judge(reading, &wanted(&settings, &common::host_for(&settings), runs), &machine())
+    judge(reading, &wanted(&settings, &common::host_for(&settings), |_| runs), &machine())
 }
 
 /// While Mattermost runs.

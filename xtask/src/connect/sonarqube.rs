@@ -8,10 +8,11 @@ use std::fmt;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::{Notice, Plan, Site, state};
+use super::{Notice, Plan, Site};
 use crate::drivers::https::Answer;
 use crate::drivers::rest::{self, Body, Tool};
 use crate::error::hinted;
+use crate::hash;
 use crate::secrets::{SONAR_ADMIN_TOKEN, SONARQUBE_WEBHOOK_SECRET};
 
 /// By this name our webhook is found again.
@@ -264,5 +265,5 @@ fn remembered(scope: &Scope) -> String {
 }
 
 fn hash(server: &str, scope: &Scope, key: &str, url: &str, secret: &str) -> String {
-    state::hash(&[server, scope.as_deref().unwrap_or(""), key, NAME, url, secret])
+    hash::of_parts(&[server, scope.as_deref().unwrap_or(""), key, NAME, url, secret])
 }

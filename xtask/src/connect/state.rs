@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sha2::{Digest as _, Sha256};
 
 use crate::drivers::files;
 
@@ -39,14 +38,4 @@ impl State {
         self.sent.insert(name.to_owned(), hash.to_owned());
         files::write(&self.path, format!("{:#}\n", serde_json::json!(self.sent)).as_bytes(), 0o600)
     }
-}
-
-/// SHA-256 of the parts, in hexadecimal. Each is preceded by its length, so that no two lists of parts are the same.
-pub fn hash<T: AsRef<[u8]>>(parts: &[T]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.as_ref().len().to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

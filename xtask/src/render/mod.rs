@@ -12,14 +12,13 @@ use anyhow::Context as _;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, Output, State, UndefinedBehavior, Value, context};
-use sha2::{Digest as _, Sha256};
 
 use crate::certs::{Certificates, POSTGRES_CA};
 use crate::drivers::files;
 use crate::host::Host;
 use crate::secrets::{POSTGRES_PASSWORD, POSTGRES_SUPERUSER_PASSWORD, SONARQUBE_WEBHOOK_SECRET, Secrets, TURN_SECRET};
 use crate::settings::{Postgres, Settings};
-use crate::{external_postgres, images};
+use crate::{external_postgres, hash, images};
 
 /// A generated file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -314,10 +313,7 @@ fn trusted_by_mattermost<'a>(settings: &Settings, certificates: &'a Certificates
 
 /// What a container is recreated for: the beginning of a SHA-256 of what it reads.
 fn content(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = hash::of_parts(parts);
+    hash.truncate(16);
+    hash
 }

@@ -7,11 +7,11 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::drivers::interrupt;
 use crate::drivers::mmctl::{mmctl, mmctl_with};
 use crate::error::hinted;
+use crate::hash;
 use crate::secrets::{self, Secrets};
 use crate::settings::{Channel, IncomingWebhook, OutgoingWebhook, Plugin, PluginValue, SlashCommand};
 use crate::stack::{self, Stack};
@@ -224,7 +224,7 @@ pub fn bundle(plugin: &Plugin) -> anyhow::Result<Vec<u8>> {
         let error = anyhow::anyhow!("the bundle of the plugin {}, {}: {error}", plugin.id, path.display());
         hinted(error, "put the file there, or change `bundle` in stack.toml")
     })?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hash::sha256(&bytes);
     if !found.eq_ignore_ascii_case(&plugin.sha256) {
         let error = anyhow::anyhow!(
             "the bundle of the plugin {}, {}, has the SHA-256 {found}, and stack.toml says {}",

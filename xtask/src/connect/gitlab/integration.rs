@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::connect::state;
 use crate::drivers::rest;
+use crate::hash;
 use crate::settings::Gitlab;
 
 /// What an integration belongs to.
@@ -76,7 +76,7 @@ pub fn body(settings: &Gitlab, hook_url: &str) -> Value {
 
 /// The hash that the state keeps of a body, bound to the server that it was sent to.
 pub fn hash(settings: &Gitlab, body: &Value) -> String {
-    state::hash(&[&settings.url, &body.to_string()])
+    hash::of_parts(&[&settings.url, &body.to_string()])
 }
 
 /// Why the integration has to be sent, or nothing. `actual` is GitLab's answer, or none where it has no such integration.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{Notice, Plan, Site, state};
+use super::{Notice, Plan, Site};
 use crate::certs;
 use crate::drivers::{files as disk, owned, rest};
 use crate::error::{Hint as _, hinted};
+use crate::hash;
 use crate::stack;
 use files::{ALERTS, BUILDS, File, Hook};
 use home::Home;
@@ -94,13 +95,13 @@ pub fn look(site: &Site<'_>, home: Option<&Home>) -> anyhow::Result<Plan<Step>> 
     let mut missing = Vec::new();
     // The secrets first: a drop-in without them would be applied with empty texts.
     for (folder, name, file) in secrets.chain(placed) {
-        parts.push(state::hash(&[name.as_bytes(), &file.contents]));
+        parts.push(hash::of_parts(&[name.as_bytes(), &file.contents]));
         missing.extend(home::missing(folder, name, file)?);
     }
     if missing.iter().any(|file| file.path.ends_with("mattermost.yaml")) && reload::administrator(site)?.is_some() {
         plan.steps.push(Step::DryRun);
     }
-    let hash = state::hash(&parts);
+    let hash = hash::of_parts(&parts);
     let is_reloaded = missing.is_empty() && site.state.knows(&remembered(home), &hash);
     plan.steps.extend(missing.into_iter().map(Step::Place));
     if !is_reloaded {

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use super::context::Context;
 use super::problem::{Problem, Row, ok, problems};
 use crate::host::{self, Host, LanAddress};
-use crate::ports::{self, Protocol};
+use crate::ports::{self, Port, Protocol};
 use crate::settings::Settings;
 use fix::Owner;
 use packet::{Fate, Machine, Packet, Stop};
@@ -70,8 +70,13 @@ pub fn check(context: &Context) -> Vec<Row> {
     if host.is_loopback_only() {
         return Vec::new();
     }
-    // Docker writes the rules of published ports when their container starts.
-    let published = context.running("mattermost").is_some();
+    // Docker writes the rules of published ports when their container starts. One that is not published has another row.
+    let published = |port: &Port| {
+        let is_it = |(_, outside, inside): &(String, u16, String)| {
+            *outside == port.number && inside.ends_with(&port.protocol.to_string())
+        };
+        context.running("mattermost").is_some_and(|container| container.published.iter().any(is_it))
+    };
     let machine = Machine {
         addresses: host.lan.iter().map(|lan| lan.address).collect(),
         routes: host::routes().unwrap_or_default(),
@@ -81,7 +86,7 @@ pub fn check(context: &Context) -> Vec<Row> {
 
 /// What others must reach. TURN and the page for phones are on the first address. Relayed addresses are not among them: the one
 /// peer that coturn takes is on this host.
-pub fn wanted(settings: &Settings, host: &Host, published: bool) -> Vec<Wanted> {
+pub fn wanted(settings: &Settings, host: &Host, published: impl Fn(&Port) -> bool) -> Vec<Wanted> {
     let ports = &settings.ports;
     let Some(first) = host.lan.first().copied() else { return Vec::new() };
     let own = |port, protocol, phone| Wanted { port, protocol, published: false, phone, lan: first };
@@ -91,7 +96,7 @@ pub fn wanted(settings: &Settings, host: &Host, published: bool) -> Vec<Wanted> 
             // Metrics are for this host alone.
             "ports.metrics" => {}
             "ports.turn" => wanted.push(own(port.number, port.protocol, false)),
-            _ if published => wanted.extend(host.lan.iter().map(|lan| Wanted {
+            _ if published(&port) => wanted.extend(host.lan.iter().map(|lan| Wanted {
                 published: true,
                 lan: *lan,
                 ..own(port.number, port.protocol, false)
