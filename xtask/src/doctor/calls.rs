@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::context::Context;
-use super::problem::{Row, ok, problems};
+use super::problem::{Row, State, ok, problems};
 use super::turn::{Outcome, attempt};
 use crate::drivers::docker;
 use crate::drivers::https;
@@ -44,6 +44,10 @@ problems! {
         "Endless \"Connecting\" for everybody, direct and relayed, while everything looks healthy.",
         "On several Docker networks the plugin must listen on one fixed address; it answers from the wrong socket otherwise. 0.0.0.0 matches no interface at all.",
         "`cargo xtask up`, and remove what sets UDPServerAddress and TCPServerAddress beside env/mattermost.env", Up;
+    CALLS_DIRECT_ONLY: Warn "calls.direct-only",
+        "\"Start call\" is missing or refused in channels, and works in direct messages.",
+        "The Calls plugin finds no license that allows calls outside of direct messages.",
+        "call in direct messages, or install a license in the System Console";
     CALLS_TEST_MODE: Warn "calls.test-mode",
         "Only administrators can start calls.",
         "The plugin is in test mode (DefaultEnabled is off).",
@@ -204,12 +208,16 @@ pub fn judge(facts: &Facts) -> Vec<Row> {
         None => rows.push(CALLS_UNASKED.found("its configuration is not shown")),
     }
     rows.extend(judge_relays(facts));
-    if rows.is_empty() {
+    let works = rows.iter().all(|row| row.state != State::Fail);
+    if works && facts.config.is_some() && facts.relays.is_none() {
+        rows.push(CALLS_UNASKED.found("it hands out no credentials to the administrator"));
+    }
+    // What only warns keeps no media from flowing.
+    if works && facts.relays.is_some() {
         let lan = facts.lan.map_or_else(|| "127.0.0.1".to_owned(), |lan| lan.to_string());
-        rows.push(ok(
-            "calls",
-            format!("media at {lan}:{} over UDP and TCP; its own credentials relay over UDP and TCP", facts.port),
-        ));
+        let finding =
+            format!("media at {lan}:{} over UDP and TCP; its own credentials relay over UDP and TCP", facts.port);
+        rows.insert(0, ok("calls", finding));
     }
     rows
 }
@@ -272,6 +280,10 @@ fn judge_config(facts: &Facts, config: &Value) -> Vec<Row> {
         && config["UDPServerAddress"].is_string()
     {
         rows.push(CALLS_SOCKET.found(format!("{key} is {:?} and should be {address}", text(key))));
+    }
+    // What the plugin makes of the license counts: it does not know every kind.
+    if config["GroupCallsAllowed"] == false {
+        rows.push(CALLS_DIRECT_ONLY.found("calls in direct messages only"));
     }
     if config["DefaultEnabled"] == false {
         rows.push(CALLS_TEST_MODE.found("test mode is on"));
