@@ -52,6 +52,7 @@ fn a_changed_address_is_followed(stack: &Stack) {
     readdress(stack, SECOND);
     // As after a reboot: it cannot listen on an address that is gone, and is in no state to be waited for.
     stack.docker(&["restart", "--time", "1", &stack.container("coturn")]);
+    doctor_says(stack, "addresses.changed", &format!("this host's address changed from {FIRST} to {SECOND}"));
     let ran = stack.up().says(&format!(
         "this host's address changed from {FIRST} to {SECOND}: certificate, origins, ICE host and coturn follow"
     ));
@@ -66,6 +67,7 @@ fn another_interface_is_followed(stack: &Stack) {
     const OTHER: Ipv4Addr = Ipv4Addr::new(10, 254, 98, 1);
     let (first, ids) = (stack.lan(), stack.ids());
     stack.machine().plug("eth1", &format!("{OTHER}/24"), "10.254.98.254/24");
+    doctor_says(stack, "addresses.changed", &format!("this host also has {OTHER} now"));
     let ran = stack.up().says(&format!("this host also has {OTHER} now: certificate and origins follow"));
     assert_eq!(replaced(stack, &ids), ["mattermost"], "{}", ran.said());
     assert_eq!(stack.lan(), first, "another address is advertised");
@@ -106,10 +108,12 @@ fn a_listed_address_that_is_gone(stack: &Stack) {
 fn without_a_lan(stack: &Stack) {
     let (ids, last) = (stack.ids(), stack.lan());
     stack.machine().ip("link set eth0 down");
+    doctor_says(stack, "addresses.changed", &format!("this host lost its LAN address {last}"));
     let ran = stack.up().says(&format!("this host lost its LAN address {last}"));
     let ran = ran.says("warning: this host has no LAN address").says("proven: Mattermost answers over TLS");
     assert_eq!(replaced(stack, &ids), ["coturn", "mattermost"], "{}", ran.said());
     assert!(stack.lan().is_loopback());
+    doctor_says(stack, "addresses.none", "no LAN address");
 
     let loopback = stack.ids();
     stack.machine().ip("address flush dev eth0");
@@ -128,6 +132,15 @@ fn without_a_lan(stack: &Stack) {
     assert_eq!(replaced(stack, &ids), ["coturn", "mattermost"]);
     clients_reach(stack, FIRST);
     turn_check_is_content(stack);
+}
+
+/// A row of doctor's that names this problem and says this.
+fn doctor_says(stack: &Stack, problem: &str, finding: &str) {
+    let ran = stack.xtask(&["doctor", "--json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.said()));
+    let row = rows.iter().find(|row| row["problem"] == problem);
+    let said = row.and_then(|row| row["finding"].as_str()).unwrap_or_else(|| panic!("no {problem}: {}", ran.said()));
+    assert!(said.contains(finding), "{said}");
 }
 
 /// Gives eth0 this address and no other of IPv4, and the client one beside it that routes.
