@@ -86,6 +86,21 @@ impl Machine {
         run(self.command("docker").args(arguments), "", Duration::from_secs(120))
     }
 
+    /// Runs a closure while the engine hangs: its containers go on, and whoever asks it waits.
+    pub fn while_engine_hangs<T>(&self, act: impl FnOnce() -> T) -> T {
+        /// Wakes it up, also when the closure panics.
+        struct Stopped(u32);
+        impl Drop for Stopped {
+            fn drop(&mut self) {
+                signal(self.0, Signal::CONT);
+            }
+        }
+        let dockerd = self.engine.first().expect("the engine was started").id();
+        signal(dockerd, Signal::STOP);
+        let _stopped = Stopped(dockerd);
+        act()
+    }
+
     /// Runs a closure as the client: what it connects to, it reaches over the LAN. It is a thread of this process, so its
     /// files are the host's, and so are the children's of other threads.
     pub fn on_client<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use command_center_tests::{Machine, Ran, Stack};
+use command_center_tests::{Machine, Ran, Stack, run};
 use serde_json::Value;
 use xtask::drivers::https;
-use xtask::drivers::turn::Transport;
+use xtask::drivers::turn::{Transport, challenge};
 use xtask::secrets::ADMIN_PASSWORD;
 
 use crate::up::files;
@@ -42,6 +43,8 @@ fn lan() {
             ("an interface that comes and goes: Mattermost follows", another_interface_is_followed),
             ("an address that the CA may not sign for is refused, and nothing breaks", an_address_outside_is_refused),
             ("an address in stack.toml that is gone is refused", a_listed_address_that_is_gone),
+            ("a rule of this host's firewall that stops TURN is found, as clients meet it", a_firewall_that_stops_turn),
+            ("an engine that hangs is named, and holds nobody up", an_engine_that_hangs),
             ("without a LAN, and with IPv6 alone, it runs on loopback and says so", without_a_lan),
         ],
     );
@@ -103,6 +106,36 @@ fn a_listed_address_that_is_gone(stack: &Stack) {
         .says(&format!("it has {}; use one of them, or \"auto\"", stack.lan()));
     assert_eq!(files(stack), before);
     assert_eq!(stack.ids(), ids);
+}
+
+/// On the host itself everything works: only the rules say why nobody else gets through.
+fn a_firewall_that_stops_turn(stack: &Stack) {
+    let (lan, port) = (stack.lan(), stack.inner().settings.ports.turn.to_string());
+    let rule = |what: &str| {
+        let mut command = stack.program("iptables");
+        command.args([what, "INPUT", "-i", "eth0", "-p", "udp", "--dport", &port, "-j", "DROP"]);
+        run(&mut command, "", Duration::from_secs(10)).exits(0);
+    };
+    let reached = || {
+        let server = SocketAddr::from((lan, stack.inner().settings.ports.turn));
+        stack.machine().on_client(|| challenge(server, Transport::Udp, Duration::from_secs(2)).is_ok())
+    };
+    assert!(reached());
+    rule("-I");
+    doctor_says(stack, "firewall.rule", &format!("{port}/udp: stopped by iptables, table filter, chain INPUT: "));
+    assert!(!reached(), "the rule stops nobody");
+    rule("-D");
+    assert!(reached());
+}
+
+fn an_engine_that_hangs(stack: &Stack) {
+    let ran = stack.machine().while_engine_hangs(|| {
+        let start = Instant::now();
+        doctor_says(stack, "engine.silent", "Docker's daemon did not answer");
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+        stack.xtask(&["doctor"])
+    });
+    ran.exits(1).says("ok    disk").says("not done within 8 s: ");
 }
 
 fn without_a_lan(stack: &Stack) {

@@ -15,6 +15,9 @@ mod up;
 mod wire;
 
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -75,7 +78,7 @@ impl Cli {
             Command::Connect(args) => connect::run(args, &present(stack)?),
             Command::Turn(args) => turn::run(args, &present(stack)?),
             Command::Phone(args) => phone::run(args, &present(stack)?),
-            Command::Doctor(args) => doctor::run(args, &present(stack)?),
+            Command::Doctor(args) => doctor::run(args, &present_soon(stack)?),
             Command::E2e(args) => checks::e2e(args),
             Command::Ci(args) => checks::ci(args),
         }
@@ -96,6 +99,19 @@ fn present(name: Option<&str>) -> anyhow::Result<Stack> {
             "say which one: --stack site or --stack lab",
         )),
     }
+}
+
+/// The same, without waiting for an engine that hangs: whoever looks for what is wrong shall hear of just that.
+fn present_soon(name: Option<&str>) -> anyhow::Result<Stack> {
+    if let Some(name) = name {
+        return stack::open(name);
+    }
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more when the time is over.
+        sender.send(present(None)).ok();
+    });
+    receiver.recv_timeout(Duration::from_secs(3)).unwrap_or_else(|_| stack::open(SITE))
 }
 
 /// Which of site and lab have containers.

@@ -22,6 +22,10 @@ problems! {
         "Nobody can log in, and `docker ps` fails.",
         "Docker is installed, and its daemon does not run.",
         "`cargo xtask up` offers to start it";
+    ENGINE_SILENT: Fail "engine.silent",
+        "Commands of Docker hang, and so does everything that asks it. Servers that run may go on.",
+        "Docker's daemon runs and does not answer: it is stopped, overloaded, or waits for a disk.",
+        "look at its log (`journalctl -u docker`), then `sudo systemctl restart docker`";
     ENGINE_UNSUITABLE: Fail "engine.unsuitable",
         "`up` refuses to start.",
         "The engine is too old, is Docker Desktop or rootless, or this user may not use it.",

@@ -21,13 +21,14 @@ pub mod tools;
 pub mod turn;
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::drivers::docker::{Container, Network};
 use crate::stack::Stack;
 use context::Context;
+use host::ENGINE_SILENT;
 use problem::UNFINISHED;
 pub use problem::{Problem, Row, State, ok};
 
@@ -66,7 +67,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// How long a check may take before the table is printed without it.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(8);
 
 /// Every row of the table.
 pub fn examine(stack: &Stack) -> Vec<Row> {
@@ -83,7 +84,7 @@ pub fn examine(stack: &Stack) -> Vec<Row> {
 }
 
 /// Runs every check on a thread of its own and gives their rows in the order of the list. One that hangs is left behind, and
-/// so is one that panics: their rows say so.
+/// so is one that panics: a last row names them. Most of them wait for the engine, so when that hangs its row says so.
 pub fn side_by_side<F: FnOnce() -> Vec<Row> + Send + 'static>(
     checks: Vec<(&'static str, F)>,
     limit: Duration,
@@ -100,23 +101,23 @@ pub fn side_by_side<F: FnOnce() -> Vec<Row> + Send + 'static>(
         });
     }
     drop(sender);
-    loop {
-        match receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok((index, rows)) => found[index] = Some(rows),
-            // Every sender is gone: all are done, or have panicked.
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => break,
-        }
+    // It ends when the time is over, or when every sender is gone: all checks are done then, or have panicked.
+    while let Ok((index, rows)) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        found[index] = Some(rows);
     }
     let mut rows = Vec::new();
+    let mut unfinished = Vec::new();
     for (name, found) in names.into_iter().zip(found) {
         match found {
             Some(found) => rows.extend(found),
-            None => {
-                let finding = format!("was not done within {} s", limit.as_secs());
-                rows.push(Row { name, ..UNFINISHED.found(finding) });
+            None if name == "engine" => {
+                rows.push(ENGINE_SILENT.found(format!("Docker's daemon did not answer within {} s", limit.as_secs())));
             }
+            None => unfinished.push(name),
         }
+    }
+    if !unfinished.is_empty() {
+        rows.push(UNFINISHED.found(format!("not done within {} s: {}", limit.as_secs(), unfinished.join(", "))));
     }
     rows
 }

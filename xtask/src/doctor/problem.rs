@@ -116,9 +116,9 @@ pub(super) const fn row_of(id: &'static str) -> &'static str {
 
 problems! {
     UNFINISHED: Warn "doctor.unfinished",
-        "A row says that it was not done.",
-        "A program or server that was asked did not answer, for example a Docker engine that hangs.",
-        "look at the rows that failed; `docker ps` shows whether the engine answers";
+        "Rows of the table are missing.",
+        "A program or server that was asked did not answer in time.",
+        "look at the rows that failed; where none did, run `cargo xtask doctor` again";
 }
 
 /// Every problem, in the order of the table.
