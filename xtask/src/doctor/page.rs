@@ -25,8 +25,8 @@ fn section(problem: &Problem) -> String {
         State::Warn | State::Ok => "warn",
     };
     let fix = match problem.fix {
-        "{fix}" => "doctor says it: it depends on what was found",
-        fix => fix,
+        "{fix}" => "doctor prints it, since it depends on what was found".to_owned(),
+        fix => fix.replace("{fix}", "the commands that doctor prints"),
     };
     let offered = if problem.repair.is_some() { " `doctor --fix` offers to do it." } else { "" };
     format!(
