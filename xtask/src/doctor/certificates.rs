@@ -28,7 +28,7 @@ problems! {
         "The CA's certificate has run out.",
         "move certs/ca.crt and certs/ca.key away, `cargo xtask up`, then `cargo xtask phone` for every phone";
     LEAF_MISSING: Warn "certificates.missing",
-        "`up` makes it.",
+        "Nothing runs yet, or a server does not start.",
         "A server has no certificate yet.",
         "`cargo xtask up`", Up;
     LEAF_BROKEN: Fail "certificates.broken",
