@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::host::Host;
+use crate::render::envfile;
 
 /// The addresses in the files that were rendered last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,16 +57,10 @@ pub fn rendered(root: &Path) -> Option<Rendered> {
 
 /// The same from the texts of compose/.env and env/mattermost.env.
 pub fn parse(dotenv: &str, mattermost: &str) -> Option<Rendered> {
-    let advertised = value(dotenv, "LAN_IP")?.parse().ok()?;
-    let origins = value(mattermost, "MM_SERVICESETTINGS_ALLOWCORSFROM")?.split_whitespace();
+    let advertised = envfile::value(dotenv, "LAN_IP")?.parse().ok()?;
+    let origins = envfile::value(mattermost, "MM_SERVICESETTINGS_ALLOWCORSFROM")?;
     let address = |origin: &str| origin.strip_prefix("https://")?.rsplit_once(':')?.0.parse().ok();
-    Some(Rendered { advertised, addresses: origins.map(address).collect::<Option<_>>()? })
-}
-
-/// Addresses need no quoting inside of the quotes that every value has.
-fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
-    Some(value.trim_matches('\''))
+    Some(Rendered { advertised, addresses: origins.split_whitespace().map(address).collect::<Option<_>>()? })
 }
 
 fn list<'a>(addresses: impl Iterator<Item = &'a Ipv4Addr>) -> Option<String> {

@@ -78,11 +78,11 @@ pub struct Generated {
     pub kept_in_volume: bool,
 }
 
-impl Generated {
-    /// A PostgreSQL that exists already has passwords of its own.
-    pub fn is_for(&self, settings: &Settings) -> bool {
-        settings.external_postgres().is_none() || ![POSTGRES_SUPERUSER_PASSWORD, POSTGRES_PASSWORD].contains(&self.name)
-    }
+/// What such a stack needs of it. A PostgreSQL that exists already has passwords of its own.
+pub fn needed(settings: &Settings) -> impl Iterator<Item = &'static Generated> {
+    let own_postgres = settings.external_postgres().is_none();
+    let of_postgres = [POSTGRES_SUPERUSER_PASSWORD, POSTGRES_PASSWORD];
+    GENERATED.iter().filter(move |secret| own_postgres || !of_postgres.contains(&secret.name))
 }
 
 /// The parsed file. Debug shows names only.
@@ -261,8 +261,7 @@ pub fn ensure(
     volume: impl FnOnce() -> Option<Volume>,
 ) -> anyhow::Result<(Secrets, Vec<&'static str>)> {
     let mut secrets = Secrets::load(path)?;
-    let is_missing = |secret: &&Generated| secret.is_for(settings) && secrets.get(secret.name).is_none();
-    let missing: Vec<&Generated> = GENERATED.iter().filter(is_missing).collect();
+    let missing: Vec<&Generated> = needed(settings).filter(|secret| secrets.get(secret.name).is_none()).collect();
     if let Some(secret) = missing.iter().find(|secret| secret.kept_in_volume)
         && let Some(volume) = volume()
     {

@@ -119,8 +119,7 @@ fn is_broken(container: &Container) -> bool {
 }
 
 fn last_lines(container: &Container, count: usize) -> String {
-    let answer = docker::try_docker(&["logs", "--tail", &count.to_string(), &container.name]);
-    answer.map(|answer| tail(&format!("{}{}", answer.stdout, answer.stderr), count)).unwrap_or_default()
+    tail(&docker::logs(&container.name, None, count), count)
 }
 
 fn tail(text: &str, count: usize) -> String {

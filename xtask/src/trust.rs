@@ -80,6 +80,7 @@ fn authorities(key: &str, file: &Path, checkout: &Path) -> Result<String, Invali
     Ok(text)
 }
 
+/// A certificate in PEM: lines of 64 characters (RFC 7468, section 2).
 pub fn encoded(der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");

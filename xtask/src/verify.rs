@@ -4,10 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use serde_json::Value;
 use time::OffsetDateTime;
 
+use crate::drivers::docker;
+use crate::drivers::https::{self, Site};
 use crate::drivers::turn::{self, Credentials, Refused, Session, Transport};
-use crate::drivers::{docker, https};
 use crate::error::hinted;
 use crate::external_postgres;
 use crate::host::Host;
@@ -46,20 +48,31 @@ fn site_answers(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<Stri
     let mut names = vec![(stack.settings.mattermost_host(), host.lan_ip())];
     names.extend(host.lan.iter().map(|lan| (lan.address.to_string(), lan.address)));
     for (name, address) in names {
-        let site = https::site(ca_pem, &name, SocketAddr::from((address, port)))?;
-        let answer = https::get(&site, "/api/v4/system/ping", None)?;
-        if answer.status() != 200 || https::json(&answer)?["status"] != "OK" {
-            bail!("https://{name}:{port}/api/v4/system/ping answered {}", answer.status());
-        }
+        answering(ca_pem, &name, SocketAddr::from((address, port)))?;
     }
     Ok("Mattermost answers over TLS by name and by address, verified with our CA alone".to_owned())
+}
+
+/// The site by a name or address, after it has answered there.
+pub fn answering(ca_pem: &str, name: &str, address: SocketAddr) -> anyhow::Result<Site> {
+    const PING: &str = "/api/v4/system/ping";
+    let site = https::site(ca_pem, name, address)?;
+    let answer = https::get(&site, PING, None)?;
+    if answer.status() != 200 || https::json(&answer)?["status"] != "OK" {
+        bail!("https://{name}:{}{PING} answered {}", address.port(), answer.status());
+    }
+    Ok(site)
 }
 
 fn is_licensed(stack: &Stack, host: &Host, ca_pem: &str) -> anyhow::Result<bool> {
     let address = SocketAddr::from((host.lan_ip(), stack.settings.ports.mattermost));
     let site = https::site(ca_pem, &host.lan_ip().to_string(), address)?;
-    let answer = https::get(&site, "/api/v4/license/client?format=old", None)?;
-    Ok(https::json(&answer)?["IsLicensed"] == "true")
+    Ok(license(&site)?["IsLicensed"] == "true")
+}
+
+/// The license as clients see it.
+pub fn license(site: &Site) -> anyhow::Result<Value> {
+    https::json(&https::get(site, "/api/v4/license/client?format=old", None)?)
 }
 
 /// The WebSocket opens for our origins and for no other.

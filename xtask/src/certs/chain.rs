@@ -148,6 +148,24 @@ pub fn build(first: Certificate, pool: &[Certificate], now: OffsetDateTime) -> a
     ))
 }
 
+/// [`build`] from the first of what a server presents, up to the first of `roots` and no other.
+pub fn up_to(
+    presented: Vec<Certificate>,
+    mut roots: Vec<Certificate>,
+    now: OffsetDateTime,
+) -> anyhow::Result<Vec<Certificate>> {
+    roots.truncate(1);
+    let mut presented = presented.into_iter();
+    let first = presented.next().context("a server presents a certificate")?;
+    let pool: Vec<Certificate> = presented.chain(roots.iter().cloned()).collect();
+    let links = build(first, &pool, now)?;
+    if links.last().map(|it| &it.der) != roots.first().map(|it| &it.der) {
+        let root = roots.first().map(|root| root.file.as_str()).unwrap_or_default();
+        anyhow::bail!("{} does not lead to {root}", links[0].file);
+    }
+    Ok(links)
+}
+
 /// Whether clients take these CAs, the issuer of leaves first and the root last.
 pub fn check_authorities(path: &[Certificate], now: OffsetDateTime) -> anyhow::Result<()> {
     for (below, link) in path.iter().enumerate() {

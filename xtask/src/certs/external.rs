@@ -66,14 +66,8 @@ fn present(root: &Path, ca: Option<&str>, leaf: &Leaf, now: OffsetDateTime) -> a
     let (path, key_path) = leaf_paths(root, leaf.server);
     let text = |path: &Path| read::optional(path)?.with_context(|| format!("{} is not there", path.display()));
     let (pem, key) = (text(&path)?, text(&key_path)?);
-    let mut roots = chain::parse(ca.as_bytes(), &ca_path.display().to_string())?;
-    roots.truncate(1);
-    let mut found = chain::parse(pem.as_bytes(), &path.display().to_string())?;
-    let first = found.remove(0);
-    let links = chain::build(first, &[found, roots.clone()].concat(), now)?;
-    if links.last().map(|it| &it.der) != roots.first().map(|it| &it.der) {
-        anyhow::bail!("{} does not lead to {}", path.display(), ca_path.display());
-    }
+    let roots = chain::parse(ca.as_bytes(), &ca_path.display().to_string())?;
+    let links = chain::up_to(chain::parse(pem.as_bytes(), &path.display().to_string())?, roots, now)?;
     let key = KeyPair::from_pem(&key)
         .with_context(|| format!("{} is no private key that can be used", key_path.display()))?;
     if links[0].public_key()? != key.public_key_raw() {

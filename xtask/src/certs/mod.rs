@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use time::OffsetDateTime;
 
+use chain::Certificate;
+
 use crate::drivers::files;
 use crate::drivers::terminal::say;
 use crate::host::LanAddress;
@@ -159,6 +161,14 @@ pub fn load(root: &Path, settings: &Settings) -> anyhow::Result<Option<Certifica
         }
         _ => None,
     })
+}
+
+/// Whether every step from what a server presents, in DER and the leaf first, up to this root was signed by the next.
+pub fn leads_to(presented: &[impl AsRef<[u8]>], root: &str) -> anyhow::Result<()> {
+    let certificate = |der: &[u8]| Certificate { der: der.to_vec(), file: "what is presented".to_owned() };
+    let presented = presented.iter().map(|it| certificate(it.as_ref())).collect();
+    chain::up_to(presented, chain::parse(root.as_bytes(), "certs/ca.crt")?, OffsetDateTime::now_utc())?;
+    Ok(())
 }
 
 /// What keeps the certificates of somebody else from being used; nothing when they are all right.

@@ -163,8 +163,7 @@ fn ensure(stack: &Stack, every: bool, renew: bool) -> anyhow::Result<()> {
     if changes.is_empty() {
         println!("The certificates cover every name and address, and none runs out soon.");
     }
-    println!("CA {}", certs::ca_path(&stack.root).display());
-    println!("   SHA-256 {}", certs::fingerprint(&certificates.ca)?);
+    print_ca(stack, &certificates.ca)?;
     // A stack that was never rendered has no container that could present an old certificate.
     if stack.compose_folder().join(".env").exists() {
         let volume = || super::up::database_volume(stack);
@@ -223,14 +222,18 @@ fn report(stack: &Stack, imported: &Imported) -> anyhow::Result<()> {
     for change in &imported.changes {
         println!("{change}");
     }
-    let ca = certs::ca_path(&stack.root);
-    println!("CA {}", ca.display());
-    println!("   SHA-256 {}", certs::fingerprint(&std::fs::read_to_string(&ca)?)?);
+    print_ca(stack, &std::fs::read_to_string(certs::ca_path(&stack.root))?)?;
     if imported.is_other_ca {
         println!("It is another one than before: every phone has to enrol again, and the tools have to trust it");
         println!("({}).", stack.hint("cargo xtask connect"));
     }
     println!("Next: {}", stack.hint("cargo xtask certs (or up) hands it to the servers"));
+    Ok(())
+}
+
+fn print_ca(stack: &Stack, pem: &str) -> anyhow::Result<()> {
+    println!("CA {}", certs::ca_path(&stack.root).display());
+    println!("   SHA-256 {}", certs::fingerprint(pem)?);
     Ok(())
 }
 

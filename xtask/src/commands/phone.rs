@@ -16,7 +16,7 @@ use crate::phone::server;
 use crate::phone::{self, Ca, Content, Item, qr};
 use crate::ports::{self, Port, Protocol};
 use crate::stack::Stack;
-use crate::{certs, host};
+use crate::{certs, host, verify};
 
 /// Give phones and computers on the LAN our CA: a page with the steps for each system, served for a while.
 ///
@@ -112,11 +112,7 @@ fn prove(stack: &Stack, addresses: &[Ipv4Addr], ca_pem: &str) {
 }
 
 fn prove_one(address: Ipv4Addr, port: u16, ca_pem: &str) -> anyhow::Result<()> {
-    let site = https::site(ca_pem, &address.to_string(), SocketAddrV4::new(address, port).into())?;
-    let answer = https::get(&site, "/api/v4/system/ping", None)?;
-    if answer.status() != 200 {
-        bail!("/api/v4/system/ping answered {}", answer.status());
-    }
+    let site = verify::answering(ca_pem, &address.to_string(), SocketAddrV4::new(address, port).into())?;
     let status = https::websocket_status(&site, &format!("https://{address}:{port}"))?;
     if status != 101 {
         bail!("the WebSocket refused that origin with {status}");

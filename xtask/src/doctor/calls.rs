@@ -129,7 +129,8 @@ pub fn check(context: &Context) -> Vec<Row> {
     };
     let media = SocketAddr::from((host.lan_ip(), settings.ports.calls));
     let facts = std::thread::scope(|scope| {
-        let log = scope.spawn(|| secrets.redact(&log(&container.name, &container.started_at)));
+        // The plugin says at its start where it listens, and which of its variables it could not read.
+        let log = scope.spawn(|| secrets.redact(&docker::logs(&container.name, Some(&container.started_at), 20_000)));
         let relays = json("turn-credentials").map(|servers| relays(&servers, lan.map(|_| media)));
         Facts {
             container: container.name.clone(),
@@ -145,12 +146,6 @@ pub fn check(context: &Context) -> Vec<Row> {
         }
     });
     judge(&facts)
-}
-
-/// The plugin says at its start where it listens, and which of its variables it could not read.
-fn log(container: &str, started_at: &str) -> String {
-    let answer = docker::try_docker(&["logs", "--since", started_at, "--tail", "20000", container]);
-    answer.map(|answer| format!("{}{}", answer.stdout, answer.stderr)).unwrap_or_default()
 }
 
 /// Tries every TURN URL with its credentials, as a client does.

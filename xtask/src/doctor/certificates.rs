@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::context::Context;
 use super::problem::{Row, State, ok, problems};
@@ -73,7 +72,7 @@ pub fn check(context: &Context) -> Vec<Row> {
     let Ok(host) = context.host() else { return Vec::new() };
     let stack = &context.stack;
     let now = OffsetDateTime::now_utc();
-    let Ok(ca) = std::fs::read_to_string(certs::ca_path(&stack.root)) else {
+    let Some(ca) = context.ca() else {
         return vec![CA_MISSING.found("there is no CA yet")];
     };
     let mut rows = vec![judge_ca(&ca, now)];
@@ -177,26 +176,8 @@ pub fn judge_presented(
     if certs::der(pem).is_ok_and(|der| der != leaf) {
         return PRESENTED_OLD.found(format!("{server} presents another certificate than certs/{server}/tls.crt"));
     }
-    if !leads_to(&chain, ca) {
+    if certs::leads_to(&chain, ca).is_err() {
         return PRESENTED_UNTRUSTED.found(format!("what {server} presents was not signed by certs/ca.crt"));
     }
     Row { finding: format!("{}, and {server} presents it", on_disk.finding), ..on_disk }
-}
-
-/// Whether each certificate was signed by the next, and the last by the CA.
-fn leads_to(chain: &[CertificateDer<'_>], ca: &str) -> bool {
-    let Ok(ca) = certs::der(ca) else { return false };
-    let issuers = chain.iter().skip(1).map(|certificate| certificate.as_ref()).chain([ca.as_slice()]);
-    chain.iter().map(|certificate| certificate.as_ref()).zip(issuers).all(|(signed, issuer)| {
-        // Some servers send the root as well.
-        signed == issuer || is_signed_by(signed, issuer)
-    })
-}
-
-fn is_signed_by(signed: &[u8], issuer: &[u8]) -> bool {
-    let (Ok((_, signed)), Ok((_, issuer))) = (X509Certificate::from_der(signed), X509Certificate::from_der(issuer))
-    else {
-        return false;
-    };
-    signed.verify_signature(Some(issuer.public_key())).is_ok()
 }

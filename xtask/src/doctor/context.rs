@@ -75,9 +75,14 @@ impl Context {
         self.secrets.get_or_init(load).as_ref().map_err(String::as_str)
     }
 
+    /// The CA's certificate in PEM, once there is one.
+    pub fn ca(&self) -> Option<String> {
+        std::fs::read_to_string(certs::ca_path(&self.stack.root)).ok()
+    }
+
     /// The site by the address that clients use, once there is a CA.
     pub fn site(&self) -> Option<Site> {
-        let ca = std::fs::read_to_string(certs::ca_path(&self.stack.root)).ok()?;
+        let ca = self.ca()?;
         let address = self.host().ok()?.lan_ip();
         let server = SocketAddr::from((address, self.stack.settings.ports.mattermost));
         https::site(&ca, &address.to_string(), server).ok()

@@ -8,7 +8,7 @@ use crate::certs;
 use crate::drivers::files;
 use crate::relay_image;
 use crate::render;
-use crate::secrets::{GENERATED, Secrets};
+use crate::secrets::{Secrets, needed};
 use crate::stack::{self, SITE, Stack};
 
 problems! {
@@ -50,8 +50,8 @@ pub fn secrets(context: &Context) -> Vec<Row> {
     let is_set_up = context.stack.compose_folder().join(".env").exists();
     vec![match context.secrets() {
         Ok(secrets) => {
-            let needed = GENERATED.iter().filter(|generated| generated.is_for(&context.stack.settings));
-            judge_secrets(secrets, is_set_up, &needed.map(|generated| generated.name).collect::<Vec<_>>())
+            let needed: Vec<&str> = needed(&context.stack.settings).map(|secret| secret.name).collect();
+            judge_secrets(secrets, is_set_up, &needed)
         }
         Err(error) => SECRETS_MALFORMED.found(error),
     }]
@@ -164,8 +164,7 @@ fn differing(context: &Context) -> anyhow::Result<Vec<&'static str>> {
     let (Ok(secrets), Ok(host)) = (context.secrets(), context.host()) else {
         return tracked(stack);
     };
-    let needed = GENERATED.iter().filter(|generated| generated.is_for(&stack.settings));
-    let complete = needed.clone().all(|generated| secrets.get(generated.name).is_some());
+    let complete = needed(&stack.settings).all(|secret| secrets.get(secret.name).is_some());
     let Some(certificates) = certs::load(&stack.root, &stack.settings)?.filter(|_| complete) else {
         return tracked(stack);
     };

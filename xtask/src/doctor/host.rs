@@ -1,6 +1,5 @@
 //! The machine: the engine, the disk, memory and the clock.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -145,8 +144,7 @@ fn limits(limits: &Limits, own_postgres: bool, has_relay: bool) -> u64 {
 }
 
 pub fn clock(context: &Context) -> Vec<Row> {
-    let ca = std::fs::read_to_string(certs::ca_path(&context.stack.root)).ok();
-    let made = ca.and_then(|ca| certs::not_before(&ca).ok());
+    let made = context.ca().and_then(|ca| certs::not_before(&ca).ok());
     vec![judge_clock(OffsetDateTime::now_utc(), made, time_service().as_deref())]
 }
 
@@ -166,15 +164,8 @@ pub fn judge_clock(now: OffsetDateTime, made: Option<OffsetDateTime>, service: O
 /// The program that keeps the clock, by the names of the running processes. In a container or a virtual machine it may be the
 /// host's, which nothing here can see.
 fn time_service() -> Option<String> {
+    // Names are cut off after 15 bytes.
     const KNOWN: [&str; 6] = ["chronyd", "ntpd", "systemd-timesyn", "openntpd", "ptp4l", "VBoxService"];
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        let name = name.trim().to_owned();
-        if KNOWN.contains(&name.as_str()) {
-            found.insert(name, ());
-        }
-    }
-    // The kernel cuts names off after 15 bytes.
-    found.into_keys().next().map(|name| name.replace("systemd-timesyn", "systemd-timesyncd"))
+    let found = process::running().filter(|name| KNOWN.contains(&name.as_str())).min();
+    found.map(|name| name.replace("systemd-timesyn", "systemd-timesyncd"))
 }

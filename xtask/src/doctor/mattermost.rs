@@ -9,10 +9,12 @@ use serde_json::Value;
 use super::context::Context;
 use super::problem::{Row, ok, problems};
 use crate::drivers::docker::Inspected;
-use crate::drivers::https::{self, Site};
+use crate::drivers::https;
 use crate::drivers::mmctl::mmctl;
 use crate::drivers::process;
+use crate::render::envfile;
 use crate::secrets::ADMIN_TOKEN;
+use crate::verify;
 use crate::wiring::plan::Plan;
 use crate::wiring::{planner, read};
 
@@ -92,7 +94,7 @@ pub fn check(context: &Context) -> Vec<Row> {
         (origin, status)
     });
     let stranger = https::websocket_status(&site, "https://stranger.invalid").unwrap_or_default();
-    vec![row, judge_origins(&own, stranger), judge_license(&license(&site))]
+    vec![row, judge_origins(&own, stranger), judge_license(&verify::license(&site).unwrap_or_default())]
 }
 
 /// Status and body of the ping with the server's status.
@@ -118,11 +120,6 @@ pub fn judge_origins(own: &[(String, u16)], stranger: u16) -> Row {
         return MM_ANY_ORIGIN.found("the WebSocket opened for https://stranger.invalid");
     }
     ok("mattermost", format!("the WebSocket opens for our origins, and answers {stranger} to another"))
-}
-
-fn license(site: &Site) -> Value {
-    let answer = https::get(site, "/api/v4/license/client?format=old", None);
-    answer.and_then(|answer| https::json(&answer)).unwrap_or_default()
 }
 
 /// The client's view of the license.
@@ -155,12 +152,7 @@ fn base_environment(container: &Inspected) -> anyhow::Result<Vec<String>> {
 /// `running` is the container's environment, `file` the text of env/mattermost.env, `of_image` names that the image sets. Only
 /// names are ever shown: values may be secrets.
 pub fn judge_environment(running: &[(String, String)], file: &str, of_image: &[String]) -> Row {
-    let wanted: BTreeMap<&str, String> = file
-        .lines()
-        .filter(|line| line.starts_with("MM_"))
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name, crate::render::envfile::unquote(value)))
-        .collect();
+    let wanted: BTreeMap<&str, String> = envfile::values(file).filter(|(name, _)| name.starts_with("MM_")).collect();
     let running: BTreeMap<&str, &str> = running.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let is_ours = |name: &str| name.starts_with("MM_") && !of_image.iter().any(|of_image| of_image == name);
     let foreign: Vec<&str> =

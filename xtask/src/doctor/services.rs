@@ -8,6 +8,7 @@ use crate::causes;
 use crate::drivers::docker::{self, Inspected};
 use crate::images;
 use crate::lab;
+use crate::render::envfile;
 
 problems! {
     IMAGE_OTHER: Warn "images.other",
@@ -57,7 +58,7 @@ fn expected(context: &Context) -> Vec<&'static str> {
     expected.extend(["mattermost", "coturn"]);
     // There is none until the wiring has made its hooks.
     let dotenv = std::fs::read_to_string(context.stack.compose_folder().join(".env")).unwrap_or_default();
-    if dotenv.lines().any(|line| line == "RELAY_SCALE='1'") {
+    if envfile::value(&dotenv, "RELAY_SCALE").is_some_and(|scale| scale == "1") {
         expected.push("relay");
     }
     expected
@@ -68,11 +69,7 @@ pub fn services(context: &Context) -> Vec<Row> {
         return Vec::new();
     }
     let secrets = context.secrets().cloned().unwrap_or_default();
-    let last_words = |name: &str| {
-        let answer = docker::try_docker(&["logs", "--tail", "20", name]);
-        let answer = answer.map(|answer| format!("{}{}", answer.stdout, answer.stderr)).unwrap_or_default();
-        secrets.redact(&answer)
-    };
+    let last_words = |name: &str| secrets.redact(&docker::logs(name, None, 20));
     judge_services(
         &expected(context),
         context.inspected(),

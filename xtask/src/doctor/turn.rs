@@ -58,9 +58,7 @@ pub enum Outcome {
 pub type Attempt = (&'static str, Outcome);
 
 pub fn check(context: &Context) -> Vec<Row> {
-    if context.running("coturn").is_none() {
-        return Vec::new();
-    }
+    let Some(container) = context.running("coturn") else { return Vec::new() };
     let (Ok(host), Ok(secrets)) = (context.host(), context.secrets()) else { return Vec::new() };
     let Some(secret) = secrets.get(TURN_SECRET) else { return Vec::new() };
     let settings = &context.stack.settings;
@@ -73,7 +71,7 @@ pub fn check(context: &Context) -> Vec<Row> {
         let udp = scope.spawn(|| attempt(server, Transport::Udp, &credentials, media));
         let tcp = scope.spawn(|| attempt(server, Transport::Tcp, &credentials, media));
         let stranger = scope.spawn(|| relays_for_strangers(server));
-        let log = log(context);
+        let log = docker::logs(&container.name, Some(&container.started_at), 2000);
         let silent = || Outcome::Silent("asking it panicked".to_owned());
         let (udp, tcp) = (udp.join().unwrap_or_else(|_| silent()), tcp.join().unwrap_or_else(|_| silent()));
         (udp, tcp, stranger.join().unwrap_or_default(), log)
@@ -104,12 +102,6 @@ pub fn attempt(
 fn relays_for_strangers(server: SocketAddr) -> bool {
     let challenge = patiently(|| turn::challenge(server, Transport::Udp, Duration::from_secs(2)));
     challenge.is_ok_and(|challenge| challenge.code.is_none())
-}
-
-fn log(context: &Context) -> String {
-    let Some(container) = context.running("coturn") else { return String::new() };
-    let answer = docker::try_docker(&["logs", "--since", &container.started_at, "--tail", "2000", &container.name]);
-    answer.map(|answer| format!("{}{}", answer.stdout, answer.stderr)).unwrap_or_default()
 }
 
 /// `stranger` says whether it relays without credentials, `log` is what coturn wrote since its start.

@@ -158,6 +158,15 @@ impl std::fmt::Debug for Inspected {
     }
 }
 
+/// The last lines that a container wrote, since a moment in RFC 3339 or since it was made; empty when the engine does not say.
+pub fn logs(container: &str, since: Option<&str>, lines: usize) -> String {
+    let lines = lines.to_string();
+    let mut arguments = vec!["logs", "--tail", &lines];
+    arguments.extend(since.into_iter().flat_map(|since| ["--since", since]));
+    arguments.push(container);
+    try_docker(&arguments).map(|answer| format!("{}{}", answer.stdout, answer.stderr)).unwrap_or_default()
+}
+
 /// Inspects containers by name, all in one call.
 pub fn inspect(names: &[&str]) -> anyhow::Result<Vec<Inspected>> {
     if names.is_empty() {

@@ -127,6 +127,13 @@ pub fn of_this_package() -> impl Iterator<Item = String> {
     names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
 }
 
+/// The names of the running processes. The kernel cuts them off after 15 bytes (proc(5), `comm`).
+pub fn running() -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned())
+}
+
 /// Whether a program of this name is on PATH.
 pub fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")

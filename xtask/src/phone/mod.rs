@@ -13,13 +13,13 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::Context as _;
-use base64::Engine as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::certs;
 use crate::settings::Settings;
+use crate::trust;
 
 /// Everything that can be asked for, in memory.
 #[derive(Debug)]
@@ -105,13 +105,13 @@ impl Ca {
         let (_, certificate) = X509Certificate::from_der(&der).context("its certificate cannot be read")?;
         let name = certificate.subject().iter_common_name().next().and_then(|name| name.as_str().ok());
         let name = name.context("the certificate has no common name, so no phone would list it")?.to_owned();
-        let fingerprint = certs::fingerprint(&encode(&der))?;
+        let fingerprint = certs::fingerprint(&trust::encoded(&der))?;
         Ok(Ca { der, name, fingerprint })
     }
 
     /// Encoded again from the certificate itself: a file may hold a key beside it.
     pub fn pem(&self) -> String {
-        encode(&self.der)
+        trust::encoded(&self.der)
     }
 
     /// Four lines of eight pairs, on the page as in the terminal: people compare line by line.
@@ -196,14 +196,3 @@ pub fn url(address: SocketAddrV4) -> String {
 
 /// The policy of what is no page.
 pub const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
-
-/// RFC 7468: lines of 64 characters.
-fn encode(der: &[u8]) -> String {
-    let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
-    for line in der.chunks(48) {
-        base64::engine::general_purpose::STANDARD.encode_string(line, &mut pem);
-        pem.push('\n');
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
-}

@@ -5,6 +5,7 @@ use minijinja::context;
 use sha2::{Digest as _, Sha256};
 
 use super::Ca;
+use crate::hash;
 use crate::render::render_template;
 use crate::settings::Settings;
 
@@ -33,6 +34,6 @@ fn uuid(what: &str, ca: &Ca) -> String {
     bytes.copy_from_slice(&digest[..16]);
     bytes[6] = bytes[6] & 0x0f | 0x80;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    let hex = hash::hex(&bytes).to_uppercase();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

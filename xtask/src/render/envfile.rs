@@ -36,8 +36,18 @@ pub fn quote(value: &str) -> Result<String, LineBreak> {
     Ok(quoted)
 }
 
+/// The names and values of a file whose values [`quote`] wrote.
+pub fn values(text: &str) -> impl Iterator<Item = (&str, String)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name, unquote(value)))
+}
+
+pub fn value(text: &str, name: &str) -> Option<String> {
+    values(text).find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
 /// The value of a line that [`quote`] wrote, without the quotes.
-pub fn unquote(quoted: &str) -> String {
+fn unquote(quoted: &str) -> String {
     if let Some(literal) = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
         return literal.to_owned();
     }

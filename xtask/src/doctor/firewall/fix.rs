@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::packet::Stop;
 use super::rules::Hook;
-use super::{Group, Wanted};
+use super::{DOCKER_GONE, Group, Wanted};
 use crate::ports::Protocol;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,7 @@ pub fn place(stop: &Stop<'_>) -> String {
 
 pub fn fix(group: &Group<'_>) -> String {
     let Some(stop) = group.stop.as_ref().filter(|_| !group.docker_is_gone) else {
-        return "`sudo systemctl restart docker`, which writes Docker's own rules again; then `cargo xtask up`"
-            .to_owned();
+        return DOCKER_GONE.fix.to_owned();
     };
     let forwarded = stop.hook == Hook::Forward || (stop.hook == Hook::Postrouting && !stop.packet.output.is_empty());
     match group.owner {

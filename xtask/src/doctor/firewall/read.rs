@@ -103,7 +103,7 @@ fn seen() -> Option<Owner> {
     if ufw {
         return Some(Owner::Ufw);
     }
-    let runs = Path::new("/run/firewalld.pid").exists() || process_runs("firewalld");
+    let runs = Path::new("/run/firewalld.pid").exists() || process::running().any(|name| name == "firewalld");
     runs.then_some(Owner::Firewalld)
 }
 
@@ -112,10 +112,4 @@ pub fn ufw_is_on(text: &str) -> bool {
     let value =
         |line: &str| line.trim().strip_prefix("ENABLED=").map(|value| value.trim_matches(['"', '\'']).to_lowercase());
     text.lines().filter_map(value).next_back().is_some_and(|value| value == "yes")
-}
-
-fn process_runs(name: &str) -> bool {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut names = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("comm")).ok());
-    names.any(|found| found.trim() == name)
 }
